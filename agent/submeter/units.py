@@ -1,0 +1,32 @@
+"""Integers in, numbers for people out. Conversion happens only here, at the edge.
+
+Inside, energy is integer microjoules (µJ), power integer milliwatts (mW), time integer
+nanoseconds (ns). mW · ns = pJ, so an integral of power over time is exact as well.
+"""
+
+from typing import Final
+
+US_PER_S: Final = 1_000_000
+NS_PER_US: Final = 1_000
+NS_PER_MS: Final = 1_000_000
+NS_PER_S: Final = 1_000_000_000
+UJ_PER_J: Final = 1_000_000
+UJ_PER_MJ: Final = 1_000
+"""Microjoules per *millijoule*, NVML's unit of energy."""
+PJ_PER_UJ: Final = 1_000_000
+UJ_PER_WH: Final = 3_600_000_000
+
+
+def decimal(value: int, exponent: int) -> str:
+    """``value · 10**-exponent`` as an exact decimal string: ``decimal(1500000, 6) == "1.5"``."""
+    if exponent == 0:
+        return str(value)
+    sign = "-" if value < 0 else ""
+    whole, part = divmod(abs(value), 10**exponent)
+    fraction = f"{part:0{exponent}d}".rstrip("0")
+    return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
+
+
+def mean_power_mw(energy_uj: int, duration_ns: int) -> int:
+    """Mean power in mW of an energy spent over a duration; 0 for no duration."""
+    return energy_uj * PJ_PER_UJ // duration_ns if duration_ns > 0 else 0

@@ -1,0 +1,1 @@
+"""Exporters that come with submeter: one file each, found by module name."""

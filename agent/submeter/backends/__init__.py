@@ -97,6 +97,10 @@ class Backend(Protocol):
         """Finds every GPU and probes it. Raises DriverUnavailable where there is none to use."""
         ...
 
+    def reopen(self, uuid: str) -> Device:
+        """A GPU that was lost, found again. Raises DeviceLost while it is still gone."""
+        ...
+
     def close(self) -> None:
         """Lets go of the driver. Never raises."""
         ...

@@ -1,0 +1,1 @@
+"""Threads, signals, lifecycle: the only room that starts threads."""

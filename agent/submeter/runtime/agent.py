@@ -1,0 +1,196 @@
+"""A node and its settlement in, a living agent out: threads, recovery of the driver, the end.
+
+    main thread      waits for a signal or a crash
+    driver           opens the backend, starts the lanes, starts over when the driver goes away
+    sample, look     lanes: read the GPUs (fast, slow); see `submeter.runtime.lanes`
+    guard            splits a lane that one hung GPU holds up
+    settlement       books, publishes the snapshot
+
+Whatever NVML does, the settlement goes on: /metrics stays up and says which GPUs it can't see.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from submeter.clock import Clock
+from submeter.errors import DriverUnavailable
+from submeter.model import Histogram, Snapshot
+from submeter.runtime.lanes import Lanes
+from submeter.sampling.jobs import LATENESS_BOUNDS_NS, missed_by_owner
+from submeter.sampling.node import Node
+from submeter.settlement import Health, Settlement
+
+_log = logging.getLogger(__name__)
+
+RETRY_FIRST_S: Final = 1.0
+RETRY_MOST_S: Final = 60.0
+_STOP_LANES_S: Final = 2.0
+
+
+class Agent:
+    """Owns every thread that measures. `start` returns at once; `stop` ends within seconds."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        node: Node,
+        settlement: Settlement,
+        settle_ns: int,
+        publish: Callable[[Snapshot], None],
+    ) -> None:
+        self.snapshot: Snapshot | None = None
+        self.crashed: BaseException | None = None
+        self.driver_error: DriverUnavailable | None = None
+        self.opened = threading.Event()  # the driver answered at least once, or gave an error
+        self.ended = threading.Event()  # somebody must stop the agent: it crashed
+        self._clock = clock
+        self._node = node
+        self._settlement = settlement
+        self._settle_ns = settle_ns
+        self._publish = publish
+        self._lanes: Lanes | None = None
+        self._missed: dict[str, int] = {}
+        self._lateness: Histogram | None = None
+        self._stopping = threading.Event()
+        self._attention = threading.Event()  # the driver went away, or the agent stops
+        self._driver = threading.Thread(target=self._guarded(self._keep_open), name="driver")
+        self._settler = threading.Thread(target=self._guarded(self._keep_settling), name="settle")
+        self._driver.daemon = self._settler.daemon = True
+
+    def start(self) -> None:
+        self._driver.start()
+        self._settler.start()
+
+    def stop(self) -> Snapshot | None:
+        """Ends sampling, books what is open, and gives the last snapshot. Takes ≤ 5 s whatever
+        hangs: a thread that is stuck in the driver is left behind."""
+        self._stopping.set()
+        self._attention.set()
+        self._settler.join(timeout=1.0)
+        lanes, self._lanes = self._lanes, None
+        stuck: set[str] = set()
+        if lanes is not None and not lanes.stop(_STOP_LANES_S):
+            stuck = lanes.busy_owners()
+        now_ns = self._clock.boottime_ns()
+        for watch in self._node.watches():
+            if watch.info.uuid not in stuck:
+                watch.finish(now_ns)
+        if self.crashed is None and not self._settler.is_alive():
+            self._settle()
+        if not stuck:
+            self._node.close()
+        return self.snapshot
+
+    def driver_attention(self, error: DriverUnavailable) -> None:
+        """A watch found the driver gone: called from its lane, so only a signal is left."""
+        self.driver_error = error
+        self._attention.set()
+
+    def _guarded(self, main: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            try:
+                main()
+            except BaseException as error:
+                self._crash(error)
+                raise
+
+        return run
+
+    def _crash(self, error: BaseException) -> None:
+        """A defect of ours, not of the node: better a restart by systemd than a wrong figure."""
+        self.crashed = error
+        self.ended.set()
+        self._attention.set()
+
+    # ---- driver ----------------------------------------------------------------------------
+
+    def _keep_open(self) -> None:
+        retry_s = RETRY_FIRST_S
+        while not self._stopping.is_set():
+            self._attention.clear()
+            if self._open():
+                retry_s = RETRY_FIRST_S
+                self._attention.wait()
+                if self._stopping.is_set():
+                    return
+                self._close()
+            else:
+                retry_s = min(2 * retry_s, RETRY_MOST_S)
+            self._stopping.wait(retry_s)
+
+    def _open(self) -> bool:
+        before = self.driver_error
+        try:
+            self._node.open()
+        except DriverUnavailable as error:
+            self.driver_error = error
+            if before is None or before.reason != error.reason:
+                _log.error("%s (%s); the agent stays up and tries again", error, error.reason)
+            self.opened.set()
+            return False
+        self.driver_error = None
+        fast, slow = self._node.jobs()
+        lanes = Lanes(self._clock, self._crash)
+        lanes.start(sample=fast, look=slow)
+        self._lanes = lanes
+        _log.info("metering %d GPU(s)", len(self._node.watches()))
+        self.opened.set()
+        return True
+
+    def _close(self) -> None:
+        _log.error("the driver went away: %s", self.driver_error)
+        lanes, self._lanes = self._lanes, None
+        if lanes is not None:
+            self._remember(lanes)
+            if not lanes.stop(_STOP_LANES_S):
+                _log.error("a call to the driver does not return; starting over without it")
+        self._node.close()
+
+    def _remember(self, lanes: Lanes) -> None:
+        for uuid, missed in missed_by_owner(lanes.jobs()).items():
+            self._missed[uuid] = self._missed.get(uuid, 0) + missed
+        self._lateness = _sum(self._lateness, lanes.lateness())
+
+    # ---- settlement ------------------------------------------------------------------------
+
+    def _keep_settling(self) -> None:
+        while not self._stopping.is_set():
+            now_ns = self._clock.boottime_ns()
+            due_ns = (now_ns // self._settle_ns + 1) * self._settle_ns
+            while self._clock.boottime_ns() < due_ns and not self._stopping.is_set():
+                self._clock.sleep_until(due_ns)
+            if not self._stopping.is_set():
+                self._settle()
+
+    def _settle(self) -> None:
+        now_ns = self._clock.boottime_ns()
+        snapshot = self._settlement.settle(now_ns, self._clock.wall_ns(), self._health(now_ns))
+        self.snapshot = snapshot
+        self._publish(snapshot)
+
+    def _health(self, now_ns: int) -> Health:
+        lanes = self._lanes
+        driver_up = lanes is not None and self.driver_error is None
+        missed = dict(self._missed)
+        lateness = self._lateness
+        hung: frozenset[str] = frozenset()
+        if lanes is not None:
+            for uuid, count in missed_by_owner(lanes.jobs()).items():
+                missed[uuid] = missed.get(uuid, 0) + count
+            lateness = _sum(lateness, lanes.lateness())
+            hung = frozenset(lanes.hung(now_ns))
+        return Health(
+            components_up={self._node.backend.name: driver_up},
+            lateness=lateness,
+            missed_ticks=missed,
+            hung=hung,
+        )
+
+
+def _sum(one: Histogram | None, other: Histogram) -> Histogram:
+    if one is None:
+        return other
+    counts = tuple(a + b for a, b in zip(one.counts, other.counts, strict=True))
+    return Histogram(LATENESS_BOUNDS_NS, counts, one.sum_ns + other.sum_ns)

@@ -1,0 +1,171 @@
+"""Jobs in, threads that run them out; a job that hangs never holds up another GPU's.
+
+A lane is one thread that runs many GPUs' jobs, since a wake-up costs more than a read. Its
+weakness, one driver call that does not return (45 s and more have been seen), is met by the
+guard: when a lane has been inside one job for too long, all jobs of other owners move to a fresh
+lane, and the stuck thread keeps only the stuck GPU's. That GPU stays in a lane of its own from
+then on, so there is at most one stuck thread per GPU and pace, and at most one delay of
+`STUCK_NS` per GPU and life of the agent.
+"""
+
+import heapq
+import threading
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from submeter.clock import Clock
+from submeter.model import Histogram
+from submeter.sampling.jobs import LATENESS_BOUNDS_NS, Job, Lateness
+from submeter.units import NS_PER_MS, NS_PER_S
+
+FAST: Final = "sample"
+"""The lane whose lateness is published; its name starts with this."""
+
+STUCK_NS: Final = 100 * NS_PER_MS
+GUARD_PERIOD_NS: Final = 100 * NS_PER_MS
+HUNG_NS: Final = 2 * NS_PER_S
+"""A device whose call has lasted this long is reported as down until the call returns."""
+
+
+class Lane:
+    """One thread and the jobs it runs. All methods may be called from any thread."""
+
+    def __init__(
+        self, name: str, clock: Clock, jobs: Iterable[Job], crash: Callable[[BaseException], None]
+    ) -> None:
+        self.name = name
+        self.fast = name.startswith(FAST)
+        self.lateness = Lateness()
+        self._clock = clock
+        self._crash = crash
+        self._lock = threading.Lock()
+        self._queue: list[Job] = sorted(jobs)
+        self._stopping = False
+        self._busy: tuple[Job, int] | None = None
+        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Asks the lane to end; `join` waits for it."""
+        self._stopping = True
+
+    def join(self, timeout_s: float) -> bool:
+        """Whether the thread has ended within the time."""
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def jobs(self) -> list[Job]:
+        with self._lock:
+            return list(self._queue)
+
+    def busy_for_ns(self, now_ns: int) -> tuple[str, int]:
+        """Whose job runs now and for how long already; ("", 0) between jobs."""
+        busy = self._busy
+        return ("", 0) if busy is None else (busy[0].owner, now_ns - busy[1])
+
+    def give_up_others(self, owner: str) -> list[Job]:
+        """Lets go of every job that is not ``owner``'s, if it is still ``owner`` that holds the
+        lane up; they are the caller's now."""
+        with self._lock:
+            if self._busy is None or self._busy[0].owner != owner:
+                return []
+            others = [job for job in self._queue if job.owner != owner]
+            self._queue = sorted(job for job in self._queue if job.owner == owner)
+        return others
+
+    def _main(self) -> None:
+        try:
+            while not self._stopping and self._step():
+                pass
+        except BaseException as error:
+            self._crash(error)
+            raise
+
+    def _step(self) -> bool:
+        """Waits for the next deadline and runs what is due; False where no job is left."""
+        with self._lock:
+            if not self._queue:
+                return False
+            job = self._queue[0]
+            now_ns = self._clock.boottime_ns()
+            if now_ns >= job.next_ns:
+                self._busy = (job, now_ns)
+        if now_ns < job.next_ns:
+            self._clock.sleep_until(job.next_ns)
+            return True
+        self.lateness.observe(now_ns - job.next_ns)
+        job.run(now_ns)
+        with self._lock:
+            self._busy = None
+            job.advance(self._clock.boottime_ns())
+            heapq.heapify(self._queue)
+        return True
+
+
+class Lanes:
+    """All lanes and the guard that splits them. Owned by the runtime's main thread."""
+
+    def __init__(self, clock: Clock, crash: Callable[[BaseException], None]) -> None:
+        self._clock = clock
+        self._crash = crash
+        self._lanes: list[Lane] = []
+        self._stopping = threading.Event()
+        self._guard = threading.Thread(target=self._watch, name="guard", daemon=True)
+
+    def start(self, **jobs_by_lane: Iterable[Job]) -> None:
+        """Starts one lane per keyword and the guard over all of them."""
+        for name, jobs in jobs_by_lane.items():
+            self._add(name, jobs)
+        self._guard.start()
+
+    def lanes(self) -> list[Lane]:
+        return list(self._lanes)
+
+    def jobs(self) -> list[Job]:
+        return [job for lane in self.lanes() for job in lane.jobs()]
+
+    def lateness(self) -> Histogram:
+        """How late the fast jobs were, over all fast lanes."""
+        histograms = [lane.lateness.histogram() for lane in self.lanes() if lane.fast]
+        counts = [sum(bucket) for bucket in zip(*(h.counts for h in histograms), strict=True)]
+        return Histogram(LATENESS_BOUNDS_NS, tuple(counts), sum(h.sum_ns for h in histograms))
+
+    def busy_owners(self) -> set[str]:
+        """Owners inside a call right now."""
+        now_ns = self._clock.boottime_ns()
+        return {owner for lane in self.lanes() if (owner := lane.busy_for_ns(now_ns)[0])}
+
+    def hung(self, now_ns: int) -> set[str]:
+        """Owners inside a call that should have returned long ago."""
+        busy = (lane.busy_for_ns(now_ns) for lane in self.lanes())
+        return {owner for owner, duration_ns in busy if duration_ns > HUNG_NS}
+
+    def stop(self, timeout_s: float) -> bool:
+        """Stops every lane; whether all ended in time. A stuck one is left behind (a daemon)."""
+        self._stopping.set()
+        deadline_ns = self._clock.boottime_ns() + int(timeout_s * NS_PER_S)
+        for lane in self._lanes:
+            lane.stop()
+        ended = True
+        for lane in self._lanes:
+            left_ns = max(0, deadline_ns - self._clock.boottime_ns())
+            ended &= lane.join(left_ns / NS_PER_S)
+        return ended
+
+    def _add(self, name: str, jobs: Iterable[Job]) -> None:
+        lane = Lane(name, self._clock, jobs, self._crash)
+        self._lanes.append(lane)
+        lane.start()
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(GUARD_PERIOD_NS / NS_PER_S):
+            now_ns = self._clock.boottime_ns()
+            for lane in self.lanes():
+                owner, duration_ns = lane.busy_for_ns(now_ns)
+                if duration_ns > STUCK_NS:
+                    others = lane.give_up_others(owner)
+                    if others:
+                        self._add(f"{lane.name}'", others)

@@ -1,0 +1,109 @@
+"""A backend in, its GPUs under watch out, with the jobs that read them.
+
+The node keeps a GPU's watch (and so its meter) when the driver goes and comes back: what the
+counter gained meanwhile, or that it began anew, is the meter's to judge.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from submeter.backends import Backend, Device
+from submeter.clock import Clock
+from submeter.errors import DriverUnavailable
+from submeter.metering import Meter
+from submeter.model import Reading
+from submeter.sampling.jobs import Job, stagger_ns
+from submeter.sampling.watch import LOOK_NS, SURVEY_NS, GpuWatch
+
+NOT_FOUND: Final = "not_found"
+
+
+class Node:
+    """All GPUs that were ever seen, by UUID."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        clock: Clock,
+        *,
+        period_ns: int | None,
+        settle_ns: int,
+        on_reading: Callable[[str, Reading], None] | None = None,
+        on_driver_error: Callable[[DriverUnavailable], None] | None = None,
+    ) -> None:
+        """``period_ns`` None locks the sampling of each GPU to its sensors' refresh."""
+        self.backend = backend
+        self._clock = clock
+        self._period_ns = period_ns
+        self._settle_ns = settle_ns
+        self._on_reading = on_reading
+        self._on_driver_error = on_driver_error
+        self._watches: dict[str, GpuWatch] = {}
+
+    def open(self) -> None:
+        """Finds the GPUs. Raises DriverUnavailable; then nothing has changed."""
+        now_ns = self._clock.boottime_ns()
+        devices = {device.info.uuid: device for device in self.backend.open()}
+        for uuid, device in devices.items():
+            watch = self._watches.get(uuid)
+            if watch is None:
+                self._watches[uuid] = self._watch(device)
+            else:
+                watch.replace(device)
+        for uuid, watch in self._watches.items():
+            if uuid not in devices:
+                watch.fall(now_ns, NOT_FOUND)
+
+    def close(self) -> None:
+        """Lets go of the driver; the watches stay, with their GPUs down."""
+        now_ns = self._clock.boottime_ns()
+        for watch in self._watches.values():
+            if watch.up:
+                watch.fall(now_ns, "closed")
+        self.backend.close()
+
+    def watches(self) -> list[GpuWatch]:
+        """Every GPU ever seen, by its present index."""
+        return sorted(self._watches.values(), key=lambda watch: watch.info.index)
+
+    def jobs(self) -> tuple[list[Job], list[Job]]:
+        """The fast jobs and the slow ones, on fresh grids."""
+        now_ns = self._clock.boottime_ns()
+        watches = self.watches()
+        fast = [_fast(watch, i, len(watches), now_ns) for i, watch in enumerate(watches)]
+        slow = []
+        for i, watch in enumerate(watches):
+            uuid = watch.info.uuid
+            look_ns = now_ns + stagger_ns(i, len(watches), LOOK_NS)
+            survey_ns = now_ns + stagger_ns(i, len(watches), LOOK_NS)
+            slow.append(Job("survey", uuid, SURVEY_NS, survey_ns, watch.survey))
+            slow.append(Job("look", uuid, LOOK_NS, look_ns, watch.look))
+        return fast, slow
+
+    def _watch(self, device: Device) -> GpuWatch:
+        info = device.info
+        return GpuWatch(
+            device,
+            Meter(info.uuid, info.energy_source, info.power_limit_max_mw, info.refresh_ns),
+            self.backend.processes,
+            period_ns=self._period_ns,
+            settle_ns=self._settle_ns,
+            reopen=self.backend.reopen,
+            on_reading=self._on_reading,
+            on_driver_error=self._on_driver_error,
+        )
+
+
+def _fast(watch: GpuWatch, index: int, count: int, now_ns: int) -> Job:
+    """The sampling job; follows the watch when that has found out its sensor's refresh."""
+
+    def run(at_ns: int) -> None:
+        watch.sample(at_ns)
+        if watch.period_ns != job.period_ns:
+            job.period_ns = period_ns = watch.period_ns
+            # GPUs of one kind share their grid, so that one wake-up serves several.
+            job.next_ns = at_ns // period_ns * period_ns + stagger_ns(index, count, period_ns)
+
+    offset_ns = stagger_ns(index, count, watch.period_ns)
+    job = Job("sample", watch.info.uuid, watch.period_ns, now_ns + offset_ns, run)
+    return job

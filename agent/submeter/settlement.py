@@ -1,0 +1,257 @@
+"""What was measured in, what everybody used out: the slow half of a joule's way.
+
+Every settlement takes the intervals that the watches closed, finds out who held the GPUs, splits
+each interval exactly, books it, and publishes one immutable snapshot.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from submeter.attribution import split
+from submeter.ledger import Ledger
+from submeter.metering import CrossCheck
+from submeter.model import (
+    Account,
+    Floors,
+    GpuState,
+    Histogram,
+    Method,
+    Owner,
+    Phase,
+    Posting,
+    ProcessKey,
+    ProcessView,
+    Snapshot,
+    Usage,
+)
+from submeter.sampling.watch import Batch, Closed, GpuWatch, Held
+from submeter.units import NS_PER_S, mean_power_mw
+from submeter.workloads import ProcessTable
+
+UNRESOLVED: Final = Owner(Phase.UNATTRIBUTED, workload="(unresolved)")
+"""Whoever is behind a PID that means nothing here: never a stranger's name."""
+
+_STALE_SIGNAL_NS: Final = 10 * NS_PER_S
+"""The driver's ring of utilisation samples is that long; older shares say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the runtime knows about itself and the settlement doesn't."""
+
+    components_up: Mapping[str, bool]
+    lateness: Histogram | None = None
+    missed_ticks: Mapping[str, int] | None = None  # by GPU UUID
+    hung: frozenset[str] = frozenset()  # GPUs inside a call that should have returned
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What stays the same in every snapshot."""
+
+    backend: str
+    version: str
+    started_wall_ns: int
+    notice: str = ""
+    power_budget_mw: int | None = None
+
+
+@dataclass(slots=True)
+class _Board:
+    """What a settlement remembers of a GPU until the next one."""
+
+    crosscheck: CrossCheck
+    sm_time: dict[int, int] | None = None  # PID → SM time of the last utilisation call
+    sm_time_at_ns: int = 0
+    power_mw: dict[Account, int] | None = None
+    turn: int = 0
+
+
+class Settlement:
+    """Owns the process table, the ledger and the series of snapshots. One thread."""
+
+    def __init__(
+        self,
+        about: About,
+        ledger: Ledger,
+        table: ProcessTable,
+        watches: Callable[[], Sequence[GpuWatch]],
+    ) -> None:
+        self._about = about
+        self._ledger = ledger
+        self._table = table
+        self._watches = watches
+        self._boards: dict[str, _Board] = {}
+        self._sequence = 0
+
+    def settle(self, now_ns: int, wall_ns: int, health: Health) -> Snapshot:
+        """Books everything closed since the last time and says how things stand now."""
+        watches = list(self._watches())
+        self._table.observe(_keys(watches), now_ns)
+        for watch in watches:
+            self._settle_gpu(watch, now_ns)
+        self._sequence += 1
+        powers: dict[Account, int] = {}
+        for board in self._boards.values():
+            powers.update(board.power_mw or {})
+        return Snapshot(
+            sequence=self._sequence,
+            boottime_ns=now_ns,
+            wall_ns=wall_ns,
+            started_wall_ns=self._about.started_wall_ns,
+            version=self._about.version,
+            backend=self._about.backend,
+            gpus=tuple(self._state(watch, now_ns, health) for watch in watches),
+            energy_uj=self._ledger.accounts(),
+            power_mw=powers,
+            components_up=dict(health.components_up),
+            lateness=health.lateness,
+            folded_series=self._ledger.folded_series,
+            power_budget_mw=self._about.power_budget_mw,
+            notice=self._about.notice,
+        )
+
+    def _board(self, uuid: str) -> _Board:
+        board = self._boards.get(uuid)
+        if board is None:
+            board = self._boards[uuid] = _Board(CrossCheck())
+        return board
+
+    def _settle_gpu(self, watch: GpuWatch, now_ns: int) -> None:
+        board = self._board(watch.info.uuid)
+        _take_signal(board, watch, now_ns)
+        power: dict[Account, int] = {}
+        settled = False
+        while watch.closed:
+            closed = watch.closed.popleft()
+            settled = True
+            board.turn += 1
+            for posting in self._book(closed, board):
+                interval = closed.interval
+                power[posting.account] = mean_power_mw(
+                    posting.energy_uj, interval.end_ns - interval.start_ns
+                )
+            board.crosscheck.add(closed.interval)
+        if settled:
+            board.power_mw = power
+
+    def _book(self, closed: Closed, board: _Board) -> tuple[Posting, ...]:
+        interval = closed.interval
+        usage = self._usage(closed.held, board)
+        postings = split(interval, usage, Floors(), turn=board.turn)
+        return self._ledger.post(interval, _honest(postings))
+
+    def _usage(self, held: tuple[Held, ...] | None, board: _Board) -> Usage | None:
+        if held is None:
+            return None
+        owners = tuple(self._owner(one.key) for one in held)
+        sm_time = board.sm_time
+        if sm_time is None or len(held) < 2:
+            return Usage(holders=owners)
+        known = {one.holder.pid for one in held}
+        return Usage(
+            holders=owners,
+            sm_time={i: sm_time.get(one.holder.pid, 0) for i, one in enumerate(held)},
+            foreign_sm_time=sum(time for pid, time in sm_time.items() if pid not in known),
+        )
+
+    def _owner(self, key: ProcessKey | None) -> Owner:
+        seen = None if key is None else self._table.view(key)
+        return UNRESOLVED if seen is None else seen.owner
+
+    def _state(self, watch: GpuWatch, now_ns: int, health: Health) -> GpuState:
+        uuid = watch.info.uuid
+        totals = self._ledger.totals(uuid)
+        hung = uuid in health.hung
+        up = watch.up and not hung
+        return GpuState(
+            info=replace(
+                watch.info,
+                refresh_ns=watch.refresh_ns,
+                refresh_measured=watch.refresh_measured,
+            ),
+            up=up,
+            down_reason="hung" if hung else watch.down_reason,
+            energy_uj=totals.energy_uj,
+            reading=watch.latest if up else None,
+            activity=watch.activity if up else None,
+            gauges=watch.gauges if up else None,
+            peaks=watch.peaks(now_ns) if up else None,
+            processes=self._views(watch) if up else (),
+            energy_by_method_uj=dict(totals.by_method_uj),
+            suspect_uj=dict(totals.suspect_uj),
+            unmetered_ns=dict(totals.unmetered_ns),
+            throttle_ns=dict(watch.throttle_ns),
+            crosscheck_ppm=self._board(uuid).crosscheck.ppm(),
+            samples=watch.samples,
+            missed_ticks=(health.missed_ticks or {}).get(uuid, 0),
+            call_ns=dict(watch.tally.call_ns),
+            errors=dict(watch.tally.errors),
+        )
+
+    def _views(self, watch: GpuWatch) -> tuple[ProcessView, ...]:
+        power = self._board(watch.info.uuid).power_mw or {}
+        by_owner: dict[Owner, int] = {}
+        for account, power_mw in power.items():
+            by_owner[account.owner] = by_owner.get(account.owner, 0) + power_mw
+        views = []
+        held = watch.held or ()
+        owners = [self._owner(one.key) for one in held]
+        for one, owner in zip(held, owners, strict=True):
+            seen = None if one.key is None else self._table.view(one.key)
+            if one.key is None or seen is None:
+                continue
+            views.append(
+                ProcessView(
+                    key=one.key,
+                    owner=owner,
+                    verdict=seen.verdict,
+                    kind=one.holder.kind,
+                    memory_bytes=one.holder.memory_bytes,
+                    power_mw=by_owner.get(owner, 0) // owners.count(owner),
+                )
+            )
+        return tuple(views)
+
+
+def _keys(watches: Sequence[GpuWatch]) -> list[ProcessKey]:
+    """Everybody who holds a GPU now, or did in an interval not booked yet."""
+    keys: dict[ProcessKey, None] = {}
+    for watch in watches:
+        sets = [watch.held, *(closed.held for closed in list(watch.closed))]
+        for held in sets:
+            keys.update((one.key, None) for one in held or () if one.key is not None)
+    return list(keys)
+
+
+def _take_signal(board: _Board, watch: GpuWatch, now_ns: int) -> None:
+    """Adds up the SM time by PID of all utilisation calls since the last settlement.
+
+    Each call's percents are of the time since the call before, so SM time is their product.
+    Without a new call the last one stands in, for as long as the driver's own ring is long.
+    """
+    batches: list[Batch] = []
+    while watch.batches:
+        batches.append(watch.batches.popleft())
+    if batches:
+        sm_time: dict[int, int] = {}
+        for batch in batches:
+            for sample in batch.samples:
+                used = sample.sm_percent * batch.elapsed_ns
+                sm_time[sample.pid] = sm_time.get(sample.pid, 0) + used
+        board.sm_time = sm_time
+        board.sm_time_at_ns = now_ns
+    elif now_ns - board.sm_time_at_ns > _STALE_SIGNAL_NS:
+        board.sm_time = None
+
+
+def _honest(postings: Sequence[Posting]) -> tuple[Posting, ...]:
+    """What goes to nobody in particular was not split by any method."""
+    return tuple(
+        posting._replace(method=Method.UNATTRIBUTED)
+        if posting.account.owner.phase is Phase.UNATTRIBUTED
+        else posting
+        for posting in postings
+    )
+

@@ -1,0 +1,123 @@
+"""Simulated sensors read by jittery loops: the estimate must find the sensor's period."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from submeter.metering.refresh import (
+    assumed_refresh_ns,
+    estimate_period_ns,
+    estimate_refresh_ns,
+)
+from submeter.model import Reading
+from submeter.units import NS_PER_MS
+
+LONG_NS = 1_600 * NS_PER_MS
+
+Points = list[tuple[int, int]]
+
+
+def polled(
+    period_ns: int,
+    seed: int,
+    *,
+    fastest_ns: int = 2 * NS_PER_MS,
+    slowest_ns: int = 5 * NS_PER_MS,
+    late_share: float = 0.0,
+    repeat_share: float = 0.0,
+    duration_ns: int = LONG_NS,
+) -> Points:
+    """A sensor with a new value every ``period_ns``, read every ``fastest…slowest``."""
+    dice = random.Random(seed)
+    phase_ns = dice.randrange(period_ns)
+    values: dict[int, int] = {}
+    points: Points = []
+    at_ns, value = 0, 1_000
+    while at_ns < duration_ns:
+        update = (at_ns + phase_ns) // period_ns
+        if update not in values:
+            if dice.random() >= repeat_share:
+                value += dice.choice((-7, -3, 3, 7, 11))
+            values[update] = value
+        points.append((at_ns, values[update]))
+        at_ns += dice.randrange(fastest_ns, slowest_ns + 1)
+        if dice.random() < late_share:
+            at_ns += dice.randrange(40 * NS_PER_MS)
+    return points
+
+
+def reading(at_ns: int, energy_uj: int | None, instant_mw: int | None) -> Reading:
+    return Reading(at_ns, energy_uj, None, instant_mw, None, None, None)
+
+
+@given(
+    period_ns=st.integers(10 * NS_PER_MS, 500 * NS_PER_MS),
+    seed=st.integers(0, 2**32),
+)
+def test_finds_the_period_through_jitter(period_ns: int, seed: int) -> None:
+    estimate_ns = estimate_period_ns(polled(period_ns, seed))
+    assert estimate_ns is not None
+    assert abs(estimate_ns - period_ns) <= period_ns // 20
+
+
+@given(
+    period_ns=st.integers(15 * NS_PER_MS, 500 * NS_PER_MS),
+    seed=st.integers(0, 2**32),
+)
+def test_late_reads_do_not_mislead(period_ns: int, seed: int) -> None:
+    estimate_ns = estimate_period_ns(polled(period_ns, seed, late_share=0.02))
+    assert estimate_ns is None or abs(estimate_ns - period_ns) <= period_ns // 20
+
+
+@given(
+    period_ns=st.integers(15 * NS_PER_MS, 50 * NS_PER_MS),
+    seed=st.integers(0, 2**32),
+)
+def test_repeated_values_do_not_mislead_where_many_are_seen(period_ns: int, seed: int) -> None:
+    estimate_ns = estimate_period_ns(polled(period_ns, seed, repeat_share=0.25))
+    assert estimate_ns is None or abs(estimate_ns - period_ns) <= period_ns // 20
+
+
+def test_loop_that_is_slower_than_the_sensor_tells_nothing() -> None:
+    points = polled(2 * NS_PER_MS, 1, fastest_ns=4 * NS_PER_MS, slowest_ns=6 * NS_PER_MS)
+    assert estimate_period_ns(points) is None
+
+
+def test_irregular_changes_tell_nothing() -> None:
+    dice = random.Random(3)
+    times, at_ns = [], 0
+    for _ in range(12):
+        at_ns += dice.choice((13, 40, 71, 107, 170)) * NS_PER_MS
+        times.append(at_ns)
+    points = [(t, sum(t >= change for change in times)) for t in range(0, at_ns, 3 * NS_PER_MS)]
+    assert estimate_period_ns(points) is None
+
+
+@pytest.mark.parametrize("points", [[], [(0, 1)], [(n * NS_PER_MS, 5) for n in range(500)]])
+def test_without_changes_there_is_no_estimate(points: Points) -> None:
+    assert estimate_period_ns(points) is None
+
+
+def test_fastest_signal_counts_and_a_constant_one_does_not_matter() -> None:
+    energy = dict(polled(100 * NS_PER_MS, 5))
+    readings = [reading(at_ns, value, 70_000) for at_ns, value in energy.items()]
+    estimate_ns = estimate_refresh_ns(readings)
+    assert estimate_ns is not None
+    assert abs(estimate_ns - 100 * NS_PER_MS) <= 5 * NS_PER_MS
+
+
+def test_signals_a_board_lacks_are_ignored() -> None:
+    power = dict(polled(20 * NS_PER_MS, 6))
+    readings = [reading(at_ns, None, value) for at_ns, value in power.items()]
+    estimate_ns = estimate_refresh_ns(readings)
+    assert estimate_ns is not None
+    assert abs(estimate_ns - 20 * NS_PER_MS) <= NS_PER_MS
+
+
+@pytest.mark.parametrize(
+    ("arch", "ms"), [("volta", 20), ("pascal", 20), ("hopper", 100), ("", 100)]
+)
+def test_assumption_by_generation(arch: str, ms: int) -> None:
+    assert assumed_refresh_ns(arch) == ms * NS_PER_MS

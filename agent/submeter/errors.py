@@ -2,6 +2,7 @@
 
 SubmeterError
 ├── InputError            tell the user file, line, found, expected; exit 2
+├── ListenFailed          the address can't be listened on now; exit 1
 ├── StateUnusable         the state directory can't be used; exit 73
 ├── DriverUnavailable     no usable driver: stay up, say so, retry (exit 69 if one is required)
 ├── DeviceLost            this GPU is gone: mark it down, look for it again, leave the others alone
@@ -34,6 +35,10 @@ class InputError(SubmeterError):
         super().__init__(f"{where}{message}")
         self.source = source
         self.line = line
+
+
+class ListenFailed(SubmeterError):
+    """The address is right but can't be had now, as when another program listens on it."""
 
 
 class StateUnusable(SubmeterError):

@@ -318,6 +318,14 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentUse:
+    """What the agent itself has cost: CPU time since its start, memory now."""
+
+    cpu_ns: int
+    resident_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything an exporter may know, at one moment. Immutable: reading it changes nothing.
 
@@ -338,4 +346,5 @@ class Snapshot:
     lateness: Histogram | None = None
     folded_series: int = 0  # accounts that went to workload="(other)"
     power_budget_mw: int | None = None
+    agent: AgentUse | None = None
     notice: str = ""  # what every page must say loudly: simulated, replayed, blind

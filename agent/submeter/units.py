@@ -21,10 +21,10 @@ def decimal(value: int, exponent: int) -> str:
     """``value · 10**-exponent`` as an exact decimal string: ``decimal(1500000, 6) == "1.5"``."""
     if exponent == 0:
         return str(value)
-    sign = "-" if value < 0 else ""
-    whole, part = divmod(abs(value), 10**exponent)
-    fraction = f"{part:0{exponent}d}".rstrip("0")
-    return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
+    if value < 0:
+        return "-" + decimal(-value, exponent)
+    digits = str(value).zfill(exponent + 1)  # half the time of divmod, and a scrape has thousands
+    return f"{digits[:-exponent]}.{digits[-exponent:]}".rstrip("0").rstrip(".")
 
 
 def mean_power_mw(energy_uj: int, duration_ns: int) -> int:

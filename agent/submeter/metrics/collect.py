@@ -1,0 +1,199 @@
+"""A snapshot in, samples out: how the rows of the metric table find their values.
+
+A GPU that can't be read has no gauges: a function that reads one is never asked. Its counters
+stay. What is None is left out, never 0.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, TypeVar
+
+from submeter.metrics.family import Distribution, Labels, Sample
+from submeter.model import GpuState, Owner, ProcessView, Snapshot
+from submeter.units import NS_PER_S, decimal
+
+Collect = Callable[[Snapshot], Iterable[Sample]]
+Key = TypeVar("Key", bound=str)
+
+SOURCES: Final = ("none", "recognised", "rule", "declared")
+"""Where a phase may come from, weakest first."""
+
+CONFIDENCES: Final = ((0.8, "high"), (0.5, "medium"), (0.0, "low"))
+"""Words for a confidence, so that a label doesn't change with every hundredth."""
+
+
+def gpu_gauge(read: Callable[[GpuState], int | None]) -> Collect:
+    """One sample per GPU that is up and has the value."""
+
+    def collect(snapshot: Snapshot) -> Iterator[Sample]:
+        for gpu in snapshot.gpus:
+            value = read(gpu) if gpu.up else None
+            if value is not None:
+                yield _gpu_labels(gpu), value
+
+    return collect
+
+
+def gpu_counter(read: Callable[[GpuState], int]) -> Collect:
+    """One sample per GPU, up or not."""
+    return lambda snapshot: ((_gpu_labels(gpu), read(gpu)) for gpu in snapshot.gpus)
+
+
+def gpu_gauges(read: Callable[[GpuState], Iterable[tuple[str, int | None]]]) -> Collect:
+    """One sample per GPU that is up and per value it has, by a further label."""
+
+    def collect(snapshot: Snapshot) -> Iterator[Sample]:
+        for gpu in snapshot.gpus:
+            for label, value in read(gpu) if gpu.up else ():
+                if value is not None:
+                    yield (*_gpu_labels(gpu), label), value
+
+    return collect
+
+
+def gpu_counters(
+    read: Callable[[GpuState], Mapping[Key, int]], known: Iterable[Key] = ()
+) -> Collect:
+    """One sample per GPU and key. Known keys begin at 0, so that their first step is seen by
+    ``increase()``."""
+    zeros = dict.fromkeys(known, 0)
+
+    def collect(snapshot: Snapshot) -> Iterator[Sample]:
+        for gpu in snapshot.gpus:
+            for key, value in {**zeros, **read(gpu)}.items():
+                yield (*_gpu_labels(gpu), key), value
+
+    return collect
+
+
+def by_index(collect: Collect) -> Collect:
+    """The same samples without the ``uuid`` label."""
+
+    def shortened(snapshot: Snapshot) -> Iterator[Sample]:
+        for (gpu, _uuid, *rest), value in collect(snapshot):
+            yield (gpu, *rest), value
+
+    return shortened
+
+
+def power_mw(gpu: GpuState) -> int | None:
+    """The newest power value: the instantaneous sensor, else the board's average."""
+    if gpu.reading is None:
+        return None
+    return gpu.reading.average_mw if gpu.reading.instant_mw is None else gpu.reading.instant_mw
+
+
+def node_power_mw(snapshot: Snapshot) -> int | None:
+    """What all GPUs draw now; None unless every one says so, since a partial sum is no sum."""
+    powers = [power_mw(gpu) if gpu.up else None for gpu in snapshot.gpus]
+    known = [power for power in powers if power is not None]
+    return sum(known) if known and len(known) == len(powers) else None
+
+
+def headroom(snapshot: Snapshot) -> Iterator[Sample]:
+    """Budget minus draw, where both are known."""
+    draw_mw = node_power_mw(snapshot)
+    if snapshot.power_budget_mw is not None and draw_mw is not None:
+        yield (), snapshot.power_budget_mw - draw_mw
+
+
+def gpu_energy(snapshot: Snapshot) -> Iterator[Sample]:
+    """Each GPU's total; for GPUs that only the ledger remembers, the sum of their accounts."""
+    gone: dict[str, int] = defaultdict(int)
+    present = {gpu.info.uuid for gpu in snapshot.gpus}
+    for gpu in snapshot.gpus:
+        yield _gpu_labels(gpu), gpu.energy_uj
+    for account, energy_uj in snapshot.energy_uj.items():
+        if account.gpu_uuid not in present:
+            gone[account.gpu_uuid] += energy_uj
+    yield from ((("", uuid), energy_uj) for uuid, energy_uj in gone.items())
+
+
+def account_energy(snapshot: Snapshot) -> Iterator[Sample]:
+    """One sample per account."""
+    index = {gpu.info.uuid: str(gpu.info.index) for gpu in snapshot.gpus}
+    for (uuid, mig, component, owner), energy_uj in snapshot.energy_uj.items():
+        phase, *names = owner
+        yield (index.get(uuid, ""), uuid, mig, phase, component, *names), energy_uj
+
+
+def owner_power(snapshot: Snapshot) -> Iterator[Sample]:
+    """Attributed power of every owner on every GPU that is up, all components together."""
+    index = {gpu.info.uuid: str(gpu.info.index) for gpu in snapshot.gpus if gpu.up}
+    power: dict[Labels, int] = defaultdict(int)
+    for (uuid, mig, _component, owner), value_mw in snapshot.power_mw.items():
+        if uuid in index:
+            power[index[uuid], uuid, mig, *owner] += value_mw
+    yield from power.items()
+
+
+def process_info(snapshot: Snapshot) -> Iterator[Sample]:
+    """One sample per owner on a GPU, so that it can be joined: of several processes the weakest
+    source and the lowest confidence count."""
+    for gpu in snapshot.gpus:
+        owners: dict[Owner, list[ProcessView]] = defaultdict(list)
+        for process in gpu.processes if gpu.up else ():
+            owners[process.owner].append(process)
+        for owner, processes in owners.items():
+            yield (*_gpu_labels(gpu), *owner, *_certainty(processes)), 1
+
+
+def sample_errors(snapshot: Snapshot) -> Iterator[Sample]:
+    """Failed driver calls by GPU, call and error."""
+    for gpu in snapshot.gpus:
+        for (call, error), count in gpu.errors.items():
+            yield (str(gpu.info.index), call, error), count
+
+
+def call_time(snapshot: Snapshot) -> Iterator[Sample]:
+    """Time in each driver call, all GPUs together."""
+    total_ns: dict[str, int] = defaultdict(int)
+    for gpu in snapshot.gpus:
+        for call, duration_ns in gpu.call_ns.items():
+            total_ns[call] += duration_ns
+    yield from (((call,), duration_ns) for call, duration_ns in total_ns.items())
+
+
+def lateness(snapshot: Snapshot) -> Iterator[Distribution]:
+    """How late the sampler was, one distribution."""
+    if snapshot.lateness is not None:
+        histogram = snapshot.lateness
+        yield Distribution((), histogram.bounds_ns, histogram.counts, histogram.sum_ns)
+
+
+def gpu_info(snapshot: Snapshot) -> Iterator[Sample]:
+    """What doesn't change about each GPU."""
+    for gpu in snapshot.gpus:
+        info = gpu.info
+        facts = (info.name, info.driver, info.pci_bus_id, info.arch)
+        yield (*_gpu_labels(gpu), *facts, info.energy_source, info.power_window), 1
+
+
+def gpu_up(snapshot: Snapshot) -> Iterator[Sample]:
+    """1 or 0 for each GPU."""
+    return ((_gpu_labels(gpu), int(gpu.up)) for gpu in snapshot.gpus)
+
+
+def peaks(which: Callable[[GpuState], int | None]) -> Collect:
+    """Lowest or highest power, labelled with the time it was looked for in."""
+
+    def read(gpu: GpuState) -> Iterator[tuple[str, int | None]]:
+        if gpu.peaks is not None:
+            yield f"{decimal(gpu.peaks.window_ns, len(str(NS_PER_S)) - 1)}s", which(gpu)
+
+    return gpu_gauges(read)
+
+
+def _gpu_labels(gpu: GpuState) -> tuple[str, str]:
+    return str(gpu.info.index), gpu.info.uuid
+
+
+def _certainty(processes: Iterable[ProcessView]) -> tuple[str, str]:
+    verdicts = [process.verdict for process in processes]
+    weakest = min((verdict.source for verdict in verdicts), key=_rank)
+    lowest = min(verdict.confidence for verdict in verdicts)
+    return weakest, next((word for floor, word in CONFIDENCES if lowest >= floor), "low")
+
+
+def _rank(source: str) -> int:
+    return SOURCES.index(source) if source in SOURCES else 0

@@ -1,0 +1,241 @@
+"""The one table of metrics: name, kind, unit, labels, meaning, and where the value comes from.
+
+Names, labels and meanings are what dashboards and bills outside rely on: changing one is a
+breaking change. A new metric is a new row.
+"""
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from submeter.metrics import collect as of
+from submeter.metrics.family import Distribution, Kind
+from submeter.model import Method, Snapshot, SuspectReason, UnmeteredReason
+
+COUNTER, GAUGE, HISTOGRAM = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
+
+MILLI: Final = 3
+MICRO: Final = 6
+NANO: Final = 9
+
+_GPU = ("gpu", "uuid")
+_NAMES = ("workload", "user", "namespace", "pod", "container", "job")
+_PYTHON = ".".join(str(part) for part in sys.version_info[:3])
+
+
+def _no_samples(_snapshot: Snapshot) -> tuple[()]:
+    return ()
+
+
+def _no_distributions(_snapshot: Snapshot) -> tuple[()]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row. ``exponent`` says which power of ten the collected integers are in."""
+
+    name: str
+    kind: Kind
+    unit: str
+    labels: tuple[str, ...]
+    help: str
+    exponent: int = 0
+    samples: of.Collect = _no_samples
+    distributions: Callable[[Snapshot], Iterable[Distribution]] = _no_distributions
+
+
+METRICS: Final = (
+    Metric(
+        "submeter_build_info", GAUGE, "", ("version", "backend", "python"),
+        "1; what is running and where its numbers come from (backend mock: invented ones).",
+        samples=lambda s: [((s.version, s.backend, _PYTHON), 1)],
+    ),
+    Metric(
+        "submeter_up", GAUGE, "", ("component",),
+        "1 while the component works.",
+        samples=lambda s: (((name,), int(up)) for name, up in s.components_up.items()),
+    ),
+    Metric(
+        "submeter_gpu_info", GAUGE, "",
+        (*_GPU, "name", "driver", "pci_bus_id", "arch", "energy_source", "power_window"),
+        "1; what doesn't change about the GPU (nvmlDeviceGetName, GetPciInfo, GetArchitecture).",
+        samples=of.gpu_info,
+    ),
+    Metric(
+        "submeter_gpu_up", GAUGE, "", _GPU,
+        "0 while the GPU can't be read; its other gauges are then absent, its counters stay.",
+        samples=of.gpu_up,
+    ),
+    Metric(
+        "submeter_gpu_power_watts", GAUGE, "watts", _GPU,
+        "Newest sensor value (NVML_FI_DEV_POWER_INSTANT; nvmlDeviceGetPowerUsage on old boards).",
+        MILLI, of.gpu_gauge(of.power_mw),
+    ),
+    Metric(
+        "submeter_gpu_power_average_watts", GAUGE, "watts", _GPU,
+        "Mean of the last second as the board has it (NVML_FI_DEV_POWER_AVERAGE).",
+        MILLI, of.gpu_gauge(lambda gpu: gpu.reading.average_mw if gpu.reading else None),
+    ),
+    Metric(
+        "submeter_gpu_power_limit_watts", GAUGE, "watts", _GPU,
+        "Power limit in force (nvmlDeviceGetEnforcedPowerLimit).",
+        MILLI, of.gpu_gauge(lambda gpu: gpu.gauges.power_limit_mw if gpu.gauges else None),
+    ),
+    Metric(
+        "submeter_gpu_power_min_watts", GAUGE, "watts", (*_GPU, "window"),
+        "Lowest sensor value within the window before the snapshot.",
+        MILLI, of.peaks(lambda gpu: gpu.peaks.min_mw if gpu.peaks else None),
+    ),
+    Metric(
+        "submeter_gpu_power_max_watts", GAUGE, "watts", (*_GPU, "window"),
+        "Highest sensor value within the window: no peak between two scrapes is lost.",
+        MILLI, of.peaks(lambda gpu: gpu.peaks.max_mw if gpu.peaks else None),
+    ),
+    Metric(
+        "submeter_gpu_utilization_ratio", GAUGE, "ratio", _GPU,
+        "Share of time with a kernel running (nvmlDeviceGetUtilizationRates); says nothing of how"
+        " much of the GPU it used.",
+        2, of.gpu_gauge(lambda gpu: gpu.activity.utilization_percent if gpu.activity else None),
+    ),
+    Metric(
+        "submeter_gpu_memory_used_bytes", GAUGE, "bytes", _GPU,
+        "Device memory in use (nvmlDeviceGetMemoryInfo_v2).",
+        samples=of.gpu_gauge(lambda gpu: gpu.activity.memory_used_bytes if gpu.activity else None),
+    ),
+    Metric(
+        "submeter_gpu_memory_total_bytes", GAUGE, "bytes", _GPU,
+        "Device memory there is (nvmlDeviceGetMemoryInfo_v2).",
+        samples=of.gpu_gauge(lambda gpu: gpu.info.memory_total_bytes),
+    ),
+    Metric(
+        "submeter_gpu_temperature_celsius", GAUGE, "celsius", (*_GPU, "sensor"),
+        "Temperature of core and memory (nvmlDeviceGetTemperature, NVML_FI_DEV_MEMORY_TEMP).",
+        samples=of.gpu_gauges(
+            lambda gpu: (
+                ("core", gpu.gauges.temperature_core_c),
+                ("memory", gpu.gauges.temperature_memory_c),
+            ) if gpu.gauges else ()
+        ),
+    ),
+    Metric(
+        "submeter_gpu_clock_hertz", GAUGE, "hertz", (*_GPU, "clock"),
+        "Clock frequencies (nvmlDeviceGetClockInfo).",
+        samples=of.gpu_gauges(lambda gpu: gpu.gauges.clocks_hz if gpu.gauges else ()),
+    ),
+    Metric(
+        "submeter_gpu_throttle_seconds_total", COUNTER, "seconds", (*_GPU, "reason"),
+        "Time with clocks held down, by reason (nvmlDeviceGetViolationStatus).",
+        NANO, of.gpu_counters(lambda gpu: gpu.throttle_ns),
+    ),
+    Metric(
+        "submeter_gpu_energy_joules_total", COUNTER, "joules", _GPU,
+        "Energy of the GPU since the ledger began (nvmlDeviceGetTotalEnergyConsumption, else the"
+        " integral of power: energy_source of submeter_gpu_info).",
+        MICRO, of.gpu_energy,
+    ),
+    Metric(
+        "submeter_energy_joules_total", COUNTER, "joules",
+        (*_GPU, "mig", "phase", "component", *_NAMES),
+        "Who used the energy, and for what; sums to submeter_gpu_energy_joules_total exactly.",
+        MICRO, of.account_energy,
+    ),
+    Metric(
+        "submeter_attribution_energy_joules_total", COUNTER, "joules", (*_GPU, "method"),
+        "How each joule was split; sums to submeter_gpu_energy_joules_total exactly.",
+        MICRO, of.gpu_counters(lambda gpu: gpu.energy_by_method_uj, Method),
+    ),
+    Metric(
+        "submeter_suspect_energy_joules_total", COUNTER, "joules", (*_GPU, "reason"),
+        "Movements of the energy counter too large to be true; in no other total.",
+        MICRO, of.gpu_counters(lambda gpu: gpu.suspect_uj, SuspectReason),
+    ),
+    Metric(
+        "submeter_workload_power_watts", GAUGE, "watts", (*_GPU, "mig", "phase", *_NAMES),
+        "Attributed power in the last settlement, all components together.",
+        MILLI, of.owner_power,
+    ),
+    Metric(
+        "submeter_process_info", GAUGE, "",
+        (*_GPU, "phase", *_NAMES, "source", "confidence"),
+        "1 per owner on a GPU; where its phase comes from (declared, rule, recognised, none) and"
+        " how sure that is (high, medium, low); the weakest of its processes counts.",
+        samples=of.process_info,
+    ),
+    Metric(
+        "submeter_node_power_budget_watts", GAUGE, "watts", (),
+        "Power that the node's GPUs may draw together, as configured.",
+        MILLI, lambda s: [] if s.power_budget_mw is None else [((), s.power_budget_mw)],
+    ),
+    Metric(
+        "submeter_node_power_headroom_watts", GAUGE, "watts", (),
+        "Budget minus draw; negative above it, absent while a GPU's draw is unknown.",
+        MILLI, of.headroom,
+    ),
+    Metric(
+        "submeter_samples_total", COUNTER, "", (),
+        "Readings taken from the sensors of all GPUs.",
+        samples=lambda s: [((), sum(gpu.samples for gpu in s.gpus))],
+    ),
+    Metric(
+        "submeter_sample_errors_total", COUNTER, "", ("gpu", "call", "error"),
+        "Driver calls that failed.",
+        samples=of.sample_errors,
+    ),
+    Metric(
+        "submeter_sample_lateness_seconds", HISTOGRAM, "seconds", (),
+        "How much later than planned readings were taken.",
+        NANO, distributions=of.lateness,
+    ),
+    Metric(
+        "submeter_missed_ticks_total", COUNTER, "", ("gpu",),
+        "Planned readings that were skipped because their time had passed.",
+        samples=of.by_index(of.gpu_counter(lambda gpu: gpu.missed_ticks)),
+    ),
+    Metric(
+        "submeter_sensor_refresh_seconds", GAUGE, "seconds", ("gpu",),
+        "How often the power sensor gives a new value: measured at start, else known of the board.",
+        NANO, of.by_index(of.gpu_gauge(lambda gpu: gpu.info.refresh_ns or None)),
+    ),
+    Metric(
+        "submeter_nvml_call_seconds_total", COUNTER, "seconds", ("call",),
+        "Time spent in calls of the driver's library, all GPUs together.",
+        NANO, of.call_time,
+    ),
+    Metric(
+        "submeter_unmetered_seconds_total", COUNTER, "seconds", ("gpu", "reason"),
+        "Time for which there is no energy figure: not sampled, counter restarted, GPU lost.",
+        NANO, of.by_index(of.gpu_counters(lambda gpu: gpu.unmetered_ns, UnmeteredReason)),
+    ),
+    Metric(
+        "submeter_energy_crosscheck_ratio", GAUGE, "ratio", ("gpu",),
+        "Integral of power divided by the movement of the energy counter over the same time.",
+        MICRO, of.by_index(of.gpu_gauge(lambda gpu: gpu.crosscheck_ppm)),
+    ),
+    Metric(
+        "submeter_folded_series", GAUGE, "", (),
+        'Accounts beyond max_series, whose energy is booked under workload="(other)".',
+        samples=lambda s: [((), s.folded_series)],
+    ),
+    Metric(
+        "submeter_snapshot_timestamp_seconds", GAUGE, "seconds", (),
+        "Unix time of the snapshot that every number here is of.",
+        NANO, lambda s: [((), s.wall_ns)],
+    ),
+    Metric(
+        "submeter_agent_start_time_seconds", GAUGE, "seconds", (),
+        "Unix time at which the agent started.",
+        NANO, lambda s: [((), s.started_wall_ns)],
+    ),
+    Metric(
+        "submeter_agent_cpu_seconds_total", COUNTER, "seconds", (),
+        "CPU time that the agent has used itself since its start.",
+        NANO, lambda s: [] if s.agent is None else [((), s.agent.cpu_ns)],
+    ),
+    Metric(
+        "submeter_agent_resident_bytes", GAUGE, "bytes", (),
+        "Memory that the agent holds itself.",
+        samples=lambda s: [] if s.agent is None else [((), s.agent.resident_bytes)],
+    ),
+)  # fmt: skip

@@ -1,0 +1,113 @@
+"""Values for people in, text for a terminal or a pipe out: colour, tables, JSON, progress.
+
+Colour and progress only ever go to a terminal; what is piped is plain and quiet.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Final, Self, TextIO
+
+_STYLES: Final = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
+_BAR_CELLS: Final = 30
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """True if somebody watches that stream live."""
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def wants_colour(stream: TextIO | None, environ: Mapping[str, str] | None = None) -> bool:
+    """True for a terminal that can, unless NO_COLOR is set to anything (https://no-color.org)."""
+    environ = os.environ if environ is None else environ
+    return is_terminal(stream) and not environ.get("NO_COLOR") and environ.get("TERM", "") != "dumb"
+
+
+def paint(text: str, style: str, *, colour: bool) -> str:
+    """The text in that style (``bold``, ``dim``, ``red`` …), or as it is without colour."""
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if colour else text
+
+
+def printable(text: str) -> str:
+    """The text with control characters escaped: names come from anybody's processes and must
+    not move a terminal's cursor."""
+    if text.isprintable():
+        return text
+    return "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text)
+
+
+def table_text(
+    headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[int] = ()
+) -> str:
+    """Columns as wide as their widest cell, two blanks apart; those in ``right`` right-aligned."""
+    cells = [[printable(str(cell)) for cell in row] for row in [headings, *rows]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    to_the_right = frozenset(right)
+    lines = (
+        "  ".join(
+            cell.rjust(width) if at in to_the_right else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    )
+    return "\n".join(lines)
+
+
+def print_table(
+    headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[int] = ()
+) -> None:
+    """Prints `table_text`, the headings in bold on a terminal."""
+    first, *rest = table_text(headings, rows, right=right).split("\n")
+    print(paint(first, "bold", colour=wants_colour(sys.stdout)), *rest, sep="\n")
+
+
+def print_json(value: object) -> None:
+    """Prints a value as JSON; what JSON doesn't know (paths, dates) as its text."""
+    print(json.dumps(value, indent=2, default=str))
+
+
+class Progress:
+    """A progress bar on stderr, drawn only on a terminal. Use as a context manager.
+
+    ``total`` is None where the end isn't known; then it counts.
+    """
+
+    def __init__(self, label: str, total: int | None = None, stream: TextIO | None = None) -> None:
+        self._label = label
+        self._total = total
+        self._stream = sys.stderr if stream is None else stream
+        self._drawn = ""
+
+    def __enter__(self) -> Self:
+        self.update(0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._draw("")
+
+    def update(self, done: int) -> None:
+        """So much of the total is done. Cheap: writes only when what is drawn changes."""
+        if not is_terminal(self._stream):
+            return
+        if not self._total:
+            self._draw(f"{self._label} {done}")
+            return
+        share = min(1.0, done / self._total)
+        bar = ("█" * int(share * _BAR_CELLS)).ljust(_BAR_CELLS, "░")
+        self._draw(f"{self._label} {bar} {int(share * 100)} %")
+
+    def _draw(self, text: str) -> None:
+        if text != self._drawn and is_terminal(self._stream):
+            self._stream.write(f"\r\x1b[K{text}")
+            self._stream.flush()
+            self._drawn = text

@@ -1,0 +1,244 @@
+"""Every configuration key, once: its type, default, unit, limits and one line of help.
+
+A dataclass is a section, a field with `_about` metadata is a key. Parsing, error messages,
+``docs/configuration.md`` and ``deploy/submeter.toml`` are all made from this table.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from submeter.config.kinds import (
+    Address,
+    Kind,
+    address,
+    boolean,
+    choice,
+    integer,
+    number,
+    path,
+    word_or,
+)
+from submeter.config.notation import value_text
+from submeter.errors import InputError
+from submeter.units import NS_PER_S
+
+_MW_PER_W: Final = 1_000
+
+
+class Origin(NamedTuple):
+    """Where a value was set: a file and line, ``environment NAME``, a flag, or ``default``."""
+
+    source: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.source if self.line is None else f"{self.source}:{self.line}"
+
+
+DEFAULT: Final = Origin("default")
+
+
+class Key(NamedTuple):
+    """What is known of one key, for checking it and for telling people about it."""
+
+    kind: Kind
+    default: object
+    help: str
+    unit: str
+    default_text: str  # in words where the default depends on the machine
+    example: str  # in TOML notation, where there is no default to show
+
+
+def _about(
+    kind: Kind, help_: str, *, unit: str = "", default_text: str = "", example: str = ""
+) -> Mapping[str, Any]:
+    """The metadata that makes a field a key; an optional one has a default of None."""
+    return {
+        "kind": kind,
+        "help": help_,
+        "unit": unit,
+        "default_text": default_text,
+        "example": example,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How often the sensors of each GPU are read."""
+
+    rate_hz: float | str = field(
+        default="auto",
+        metadata=_about(
+            word_or("auto", number(0.1, 200)),
+            'Readings of each GPU in a second; "auto" reads every value its sensors give, once.',
+            unit="Hz",
+        ),
+    )
+
+    @property
+    def period_ns(self) -> int | None:
+        """Time between two readings; None: each sensor's own refresh."""
+        return None if isinstance(self.rate_hz, str) else round(NS_PER_S / self.rate_hz)
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """How often what was metered is split and booked."""
+
+    interval_s: float = field(
+        default=1.0,
+        metadata=_about(
+            number(0.1, 60), "Time between two settlements; exporters see each one.", unit="s"
+        ),
+    )
+
+    @property
+    def interval_ns(self) -> int:
+        """Time between two settlements."""
+        return round(self.interval_s * NS_PER_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """Where metrics, the live page and the API are served."""
+
+    listen: Address = field(
+        default=Address("127.0.0.1", 10046),
+        metadata=_about(address(), "Address to listen on; port 0 takes any free one."),
+    )
+    allow_remote: bool = field(
+        default=False,
+        metadata=_about(
+            boolean(),
+            "Lets web.listen be reachable from other machines; nobody is asked who they are.",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """The machine that the GPUs are in."""
+
+    power_budget_watts: float | None = field(
+        default=None,
+        metadata=_about(
+            number(1, 10_000_000),
+            "Power that all GPUs together may draw; published with what is left of it.",
+            unit="W",
+            example="8000",
+        ),
+    )
+
+    @property
+    def power_budget_mw(self) -> int | None:
+        """Power that all GPUs together may draw; None if not set."""
+        watts = self.power_budget_watts
+        return None if watts is None else round(watts * _MW_PER_W)
+
+
+@dataclass(frozen=True, slots=True)
+class Mock:
+    """The simulated node (`backend = "mock"`)."""
+
+    scenario: Path | None = field(
+        default=None,
+        metadata=_about(
+            path(), "Scenario file; without one, the built-in node.", example='"scenario.toml"'
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A recording played back (`backend = "replay"`)."""
+
+    trace: Path | None = field(
+        default=None,
+        metadata=_about(
+            path(), "Recording to play; this backend needs one.", example='"node.trace"'
+        ),
+    )
+    speed: float = field(
+        default=1.0,
+        metadata=_about(number(0.001, 100_000), "How many times as fast as it was recorded."),
+    )
+
+
+Exporters = Mapping[str, Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The effective configuration."""
+
+    backend: str = field(
+        default="nvml",
+        metadata=_about(
+            choice("nvml", "mock", "replay"),
+            "Where readings come from: the driver, the simulated node or a recording.",
+        ),
+    )
+    require_gpu: bool = field(
+        default=False,
+        metadata=_about(
+            boolean(), "Exit (69) instead of waiting where there is no usable GPU or driver."
+        ),
+    )
+    state_dir: Path = field(
+        default=Path("/var/lib/submeter"),
+        metadata=_about(
+            path(),
+            "Folder of the ledger: what was used, kept across restarts.",
+            default_text='"/var/lib/submeter" as root, else "$XDG_STATE_HOME/submeter" '
+            'or "~/.local/state/submeter"',
+        ),
+    )
+    max_series: int = field(
+        default=2_000,
+        metadata=_about(
+            integer(10, 100_000),
+            'Energy series published at most; newer ones are booked to workload "(other)".',
+        ),
+    )
+    sampling: Sampling = Sampling()
+    settle: Settle = Settle()
+    web: Web = Web()
+    node: Node = Node()
+    mock: Mock = Mock()
+    replay: Replay = Replay()
+    exporters: Exporters = field(default_factory=lambda: {"prometheus": {}})
+    """Enabled exporters by name, each with its own options, which the exporter checks."""
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    """Where each value comes from, by dotted key; what is absent is a default."""
+
+    def origin(self, key: str) -> Origin:
+        """Where the value of a dotted key was set."""
+        return self.origins.get(key, DEFAULT)
+
+    def error(self, key: str, message: str) -> InputError:
+        """An error about a value that points to where it was set."""
+        return InputError(message, source=self.origin(key).source, line=self.origin(key).line)
+
+
+EXPORTERS: Final = "exporters"
+SECTIONS: Final[Mapping[str, type[Any]]] = {
+    each.name: type(each.default) for each in fields(Config) if is_dataclass(each.default)
+}
+
+
+def _keys(prefix: str, owner: type[Any]) -> Iterator[tuple[str, Key]]:
+    for each in fields(owner):
+        if each.metadata:
+            about = dict(each.metadata)
+            shown = value_text(each.default)
+            about["default_text"] = about["default_text"] or shown
+            about["example"] = about["example"] or shown
+            yield f"{prefix}{each.name}", Key(default=each.default, **about)
+
+
+KEYS: Final[Mapping[str, Key]] = dict(
+    chain(_keys("", Config), *(_keys(f"{name}.", SECTIONS[name]) for name in SECTIONS))
+)

@@ -85,7 +85,7 @@ def path() -> Kind:
         usable = isinstance(value, str) and value and value[0] != "~" and "\0" not in value
         return Path(str(value)) if usable else None
 
-    return Kind('a path without "~"', convert, bare=True)
+    return Kind('a path, with any "~" written out', convert, bare=True)
 
 
 def address() -> Kind:

@@ -102,8 +102,8 @@ def _parse(text: str, source: str) -> Mapping[str, object]:
         line = toml_lines.syntax_error_line(error) or text.count("\n") + 1  # "end of document"
         reason = re.sub(r" \(at .*\)$", "", str(error))
         raise InputError(f"not valid TOML: {reason}", source=source, line=line) from error
-    except ValueError as error:  # an integer with more digits than Python converts
-        raise InputError(f"not valid TOML: {error}", source=source) from error
+    except ValueError as error:  # Python refuses to convert more than 4,300 digits
+        raise InputError("not usable: a number has too many digits", source=source) from error
     except RecursionError as error:
         raise InputError("not usable: nested too deeply", source=source) from error
 

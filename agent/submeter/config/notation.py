@@ -4,7 +4,7 @@ import datetime
 import json
 from collections.abc import Mapping
 
-_LONGEST = 60  # characters of a wrong value that a one-line message quotes
+_LONGEST = 60  # characters that a message quotes of what it found
 
 
 def value_text(value: object) -> str:
@@ -36,7 +36,11 @@ def found_text(value: object) -> str:
         return "a table"
     if isinstance(value, list):
         return "an array"
-    text = value_text(value)
+    return shortened(repr(value) if isinstance(value, float) else value_text(value))
+
+
+def shortened(text: str) -> str:
+    """The text, or its beginning and an ellipsis."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 

@@ -77,7 +77,7 @@ def _keys_of(section: str) -> Iterator[tuple[str, str, Key]]:
 
 def _table(section: str) -> str:
     rows = [
-        f"| `{dotted}` | {_default(key)} | {_accepts(key)} | {key.help} |"
+        f"| `{dotted}` | {_default(key)} | {key.accepts} | {key.help} |"
         for dotted, _, key in _keys_of(section)
     ]
     return "\n".join(["| key | default | accepts | |", "|---|---|---|---|", *rows, ""])
@@ -87,13 +87,9 @@ def _default(key: Key) -> str:
     return "–" if key.default is None else f"`{key.default_text}`"
 
 
-def _accepts(key: Key) -> str:
-    return f"{key.kind.expected}, in {key.unit}" if key.unit else key.kind.expected
-
-
 def _assignments(section: str) -> Iterator[str]:
     for _, name, key in _keys_of(section):
-        about = f"{key.help} Accepts {_accepts(key)}."
+        about = f"{key.help} Accepts {key.accepts}."
         if key.default is None:
             about += " No default; for example:"
         elif key.default_text != key.example:

@@ -51,6 +51,11 @@ class Key(NamedTuple):
     default_text: str  # in words where the default depends on the machine
     example: str  # in TOML notation, where there is no default to show
 
+    @property
+    def accepts(self) -> str:
+        """Completes "must be …", with the unit."""
+        return f"{self.kind.expected} ({self.unit})" if self.unit else self.kind.expected
+
 
 def _about(
     kind: Kind, help_: str, *, unit: str = "", default_text: str = "", example: str = ""

@@ -1,0 +1,89 @@
+# submeter: `make run` meters this machine, `make test` checks everything that needs no GPU.
+# Needs make and Python >= 3.11 (PYTHON=python3.12 to choose one); the rest goes to .venv.
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Programs that only the tests need and nobody should have to install: see `tools`.
+TOOLS := $(CURDIR)/$(VENV)/tools
+export PATH := $(PATH):$(TOOLS)/usr/bin
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test quick lint format docs bench clean tools
+
+help: ## lists what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+
+# The agent never invents numbers by itself: where there is no GPU, the choice of the simulated
+# node is made here, and said. `exec`, so that a signal to make reaches the agent.
+run: $(VENV)/.installed ## meters this machine's GPUs, or a simulated node where there is none
+	@$(BIN)/submeter doctor --check gpu; code=$$?; \
+	case $$code in \
+	0) exec $(BIN)/submeter run $(ARGS) ;; \
+	69) echo 'make run: no usable NVIDIA GPU: what follows is a SIMULATED node, nothing is measured' >&2; \
+	    exec $(BIN)/submeter demo $(ARGS) ;; \
+	*) exit $$code ;; \
+	esac
+
+test: lint tools ## everything that needs no GPU: lint, types, import rules, all tests
+	$(BIN)/pytest -m 'not gpu' $(ARGS)
+
+quick: $(VENV)/.installed-dev ## the tests that take a moment
+	$(BIN)/pytest -m 'not gpu and not slow' $(ARGS)
+
+lint: $(VENV)/.installed-dev ## style, types and import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev ## formats the code and repairs what can be repaired
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+docs: $(VENV)/.installed ## generates the documentation that comes from the code
+	$(BIN)/submeter config docs --format markdown > docs/configuration.md
+	$(BIN)/submeter config docs --format toml > deploy/submeter.toml
+
+bench: $(VENV)/.installed-dev ## the benchmarks, one after the other
+	@for each in benchmarks/bench_*.py; do \
+	    echo "== $$each"; $(BIN)/python $$each $(ARGS) || exit 1; done
+
+clean: ## removes everything that was made
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find agent exporters tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo 'submeter needs Python 3.11 or newer, and $(PYTHON) is not: make PYTHON=/path/to/python3.11' >&2; \
+	    exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	    echo '$(PYTHON) can not make a virtual environment: install its venv module (Debian: python3-venv)' >&2; \
+	    exit 1; }
+
+# Installed anew when the packaging changes; the code itself is used from where it is.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+# A real Prometheus for the tests, unpacked beside the virtual environment: nothing is installed
+# on the machine and no service started. Without it those tests are skipped, and say so; in CI
+# they must run.
+tools: | $(BIN)/python
+	@has_tools() { command -v prometheus && command -v promtool; } >/dev/null; \
+	has_tools && exit 0; \
+	echo 'make: fetching the Debian package prometheus for the tests'; \
+	mkdir -p $(TOOLS); cd $(TOOLS) || exit 1; \
+	fetch() { apt-get download $$1 && dpkg-deb -x $$1_*.deb . ; } >/dev/null 2>&1; \
+	fetch prometheus || { [ "$$(id -u)" = 0 ] && apt-get update >/dev/null 2>&1 && fetch prometheus; }; \
+	has_tools || fetch promtool; \
+	has_tools && exit 0; \
+	echo 'make: no Prometheus here: the tests that need a real one are skipped' >&2; \
+	[ "$$CI" != true ]

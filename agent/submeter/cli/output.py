@@ -102,9 +102,9 @@ class Progress:
         if not self._total:
             self._draw(f"{self._label} {done}")
             return
-        share = min(1.0, done / self._total)
-        bar = ("█" * int(share * _BAR_CELLS)).ljust(_BAR_CELLS, "░")
-        self._draw(f"{self._label} {bar} {int(share * 100)} %")
+        percent = min(100, 100 * done // self._total)
+        bar = ("█" * (percent * _BAR_CELLS // 100)).ljust(_BAR_CELLS, "░")
+        self._draw(f"{self._label} {bar} {percent} %")
 
     def _draw(self, text: str) -> None:
         if text != self._drawn and is_terminal(self._stream):

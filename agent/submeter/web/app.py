@@ -1,0 +1,76 @@
+"""What is served where: the page, the API, the events, health, and the routes of exporters."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from submeter.errors import InputError
+from submeter.exporting import Exporter, Source
+from submeter.model import Snapshot
+from submeter.web import page
+from submeter.web.api import snapshot_json
+from submeter.web.broadcast import Broadcast
+from submeter.web.http import Handler, Request, Response, Routes, Stream, text
+from submeter.web.rendered import Rendered
+
+Ready = Callable[[], str]
+"""Why the agent isn't ready; "" when it is."""
+
+HTML: Final = "text/html; charset=utf-8"
+
+_FOLDER: Final = Path(__file__).with_name("assets")
+_ASSETS: Final = {
+    "/style.css": "text/css; charset=utf-8",
+    "/page.js": "text/javascript; charset=utf-8",
+    "/icon.svg": "image/svg+xml",
+}
+
+
+def routes(source: Source, exporters: Iterable[Exporter], hub: Broadcast, ready: Ready) -> Routes:
+    """The route table. Raises InputError where two exporters want the same path."""
+    table: dict[str, Handler] = {
+        "/": _page(source),
+        "/live": _rendered(source, page.fragment, HTML),
+        "/api/v1/snapshot": _rendered(source, snapshot_json, "application/json"),
+        "/events": lambda _request: Stream(hub.events(), "text/event-stream; charset=utf-8"),
+        "/-/healthy": lambda _request: text("alive"),
+        "/-/ready": _readiness(ready),
+        **{path: _asset(path, kind) for path, kind in _ASSETS.items()},
+    }
+    for exporter in exporters:
+        for path, handler in exporter.routes(source).items():
+            if path in table:
+                raise InputError(f"exporter {exporter.name}: {path} is taken already")
+            table[path] = handler
+    return table
+
+
+def _rendered(source: Source, encode: Callable[[Snapshot], bytes], kind: str) -> Handler:
+    rendered = Rendered(encode, kind)
+
+    def handle(request: Request) -> Response:
+        snapshot = source()
+        if snapshot is None:
+            return text("nothing has been measured yet", 503)
+        return rendered.response(request, snapshot)
+
+    return handle
+
+
+def _page(source: Source) -> Handler:
+    whole = _rendered(source, page.document, HTML)
+    return lambda request: Response(page.document(None), HTML) if not source() else whole(request)
+
+
+def _readiness(ready: Ready) -> Handler:
+    def handle(_request: Request) -> Response:
+        reason = ready()
+        return text(reason, 503) if reason else text("ready")
+
+    return handle
+
+
+def _asset(path: str, kind: str) -> Handler:
+    body = (_FOLDER / path.removeprefix("/")).read_bytes()
+    response = Response(body, kind, headers=(("Cache-Control", "no-cache"),))
+    return lambda _request: response

@@ -1,0 +1,203 @@
+"""One client's transport in, its requests answered, with a deadline on every wait.
+
+READING ──request──▶ WRITING ──written──▶ IDLE ──byte──▶ READING …
+   │                    └──▶ STREAMING         │
+   └──what it sent is wrong, too big or too late──▶ LEAVING (tells why, then closes)
+"""
+
+import asyncio
+from contextlib import aclosing
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Final
+
+from submeter.web.desk import Desk
+from submeter.web.http import Request, Response, Stream, text
+from submeter.web.wire import Refusal, Wire
+
+_SLICE: Final = 64 * 1024  # of an answer given to the transport at once: what a slow reader costs
+
+
+class _Phase(Enum):
+    READING = auto()
+    WRITING = auto()
+    IDLE = auto()
+    STREAMING = auto()
+    LEAVING = auto()
+
+
+class Connection(asyncio.BufferedProtocol):
+    """Owns one transport. Only the server's event loop calls it."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop) -> None:
+        self._desk = desk
+        self._loop = loop
+        self._wire = Wire(desk.limits.header_bytes, desk.limits.target_bytes)
+        self._phase = _Phase.READING
+        self._unsent = memoryview(b"")
+        self._drained = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._pump: asyncio.Task[None] | None = None
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=0)  # "drained" is then: the kernel has it all
+        self._drained.set()
+        self._desk.admit(self)
+        self._expect(self._desk.limits.header_s)
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        return self._desk.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._phase in (_Phase.STREAMING, _Phase.LEAVING):
+            return  # nothing it could say matters any more
+        self._wire.receive(bytes(self._desk.buffer[:nbytes]))
+        if self._phase is _Phase.IDLE:
+            self._phase = _Phase.READING
+            self._expect(self._desk.limits.header_s)
+        if self._phase is _Phase.READING:
+            self._read()
+
+    def eof_received(self) -> bool:
+        return self._phase is _Phase.WRITING  # it may still be reading: finish, then close
+
+    def pause_writing(self) -> None:
+        self._drained.clear()
+        if self._phase is _Phase.STREAMING:
+            self._expect(self._desk.limits.write_s)
+
+    def resume_writing(self) -> None:
+        self._drained.set()
+        if self._phase is _Phase.WRITING:
+            self._write_on()
+        elif self._phase is _Phase.STREAMING:
+            self._expect_nothing()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._expect_nothing()
+        self._desk.dismiss(self)
+        if self._pump is not None:
+            self._pump.cancel()
+
+    # What the desk calls
+
+    def evict(self) -> None:
+        """Ends the connection at once."""
+        self._transport.abort()
+
+    # A request and its answer
+
+    def _read(self) -> None:
+        """Takes one request out of what has come, if it is whole."""
+        request = self._wire.request()
+        if isinstance(request, Refusal):
+            self._refuse(request.status)
+        elif request is not None:
+            self._desk.completed(self)
+            self._phase = _Phase.WRITING
+            self._answer(request)
+
+    def _answer(self, request: Request) -> None:
+        answer: Response | Stream = text("something went wrong here; see the log", 500)
+        try:
+            answer = self._desk.handle(request)
+        finally:  # a bug goes on to the log, the client gets the 500
+            if isinstance(answer, Response):
+                self._respond(answer)
+            elif self._desk.may_stream(self):
+                self._phase = _Phase.STREAMING
+                self._expect_nothing()
+                self._pump = self._loop.create_task(self._stream(answer))
+            else:
+                self._respond(text("too many streams are open", 503))
+
+    def _respond(self, response: Response) -> None:
+        head, body = self._wire.whole(response)
+        self._unsent = memoryview(body)[_SLICE:]
+        self._expect(self._desk.limits.write_s)
+        self._transport.pause_reading()
+        self._transport.write(head + body[:_SLICE])
+        self._write_on()
+
+    def _write_on(self) -> None:
+        """Gives the transport more as long as the kernel takes it; goes on when it has all."""
+        while self._unsent and self._drained.is_set() and not self._transport.is_closing():
+            part, self._unsent = self._unsent[:_SLICE], self._unsent[_SLICE:]
+            self._transport.write(part)
+        if not self._drained.is_set() or self._transport.is_closing():
+            return
+        if not self._wire.again():
+            self._leave()
+            return
+        self._phase = _Phase.IDLE
+        self._expect(self._desk.limits.idle_s)
+        # Not at once: whoever sends a thousand requests in one packet waits its turn for each.
+        self._loop.call_soon(self._next)
+
+    def _next(self) -> None:
+        if self._transport.is_closing() or self._phase is not _Phase.IDLE:
+            return
+        self._transport.resume_reading()
+        if self._wire.pending():
+            self._phase = _Phase.READING
+            self._expect(self._desk.limits.header_s)
+            self._read()
+
+    async def _stream(self, stream: Stream) -> None:
+        """Sends piece after piece, each only once the one before is with the kernel."""
+        headers = (("Content-Type", stream.content_type), ("Cache-Control", "no-store"))
+        try:
+            async with aclosing(stream.chunks) as chunks:
+                await self._send(self._wire.begin(HTTPStatus.OK, headers))
+                async for chunk in chunks:
+                    if self._wire.head_only:
+                        break
+                    await self._send(self._wire.chunk(chunk))
+            await self._send(self._wire.end())
+        finally:
+            self._leave()
+
+    async def _send(self, data: bytes) -> None:
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+        await self._drained.wait()
+
+    # The end
+
+    def _refuse(self, status: int) -> None:
+        """Says what is wrong with the request and ends the connection."""
+        head, body = self._wire.refusal(status)
+        self._transport.write(head + body)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Says goodbye and waits a moment for the client to hang up: closing with its bytes
+        unread would reset the connection before it has read our answer."""
+        self._phase = _Phase.LEAVING
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._transport.write_eof()
+            self._expect(self._desk.limits.linger_s)
+
+    def _expect(self, seconds: float) -> None:
+        """Something has to happen within so many seconds."""
+        self._expect_nothing()
+        self._timer = self._loop.call_later(seconds, self._too_late)
+
+    def _expect_nothing(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _too_late(self) -> None:
+        if self._phase is _Phase.READING and self._wire.pending():
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+        elif self._phase in (_Phase.READING, _Phase.IDLE):
+            self._transport.close()
+        else:
+            self.evict()

@@ -1,0 +1,80 @@
+"""Integers in, figures for people out: rounded, but so that shown parts add up to the shown sum."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from submeter.units import NS_PER_S, UJ_PER_J, UJ_PER_WH
+
+_ENERGY_UNITS: Final = (
+    (1_000_000 * UJ_PER_WH, "MWh"),
+    (1_000 * UJ_PER_WH, "kWh"),
+    (UJ_PER_WH, "Wh"),
+    (UJ_PER_J, "J"),
+)
+_DIGITS: Final = 1_000  # three digits after the point
+_BYTE_UNITS: Final = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+_TIME_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+UNKNOWN: Final = "–"
+
+
+def energies(parts_uj: Sequence[int]) -> tuple[list[str], str]:
+    """Each part and their sum, all in the unit that suits the sum, which is exactly their sum."""
+    total_uj = sum(parts_uj)
+    size_uj, unit = next(
+        ((size, unit) for size, unit in _ENERGY_UNITS if total_uj >= size), _ENERGY_UNITS[-1]
+    )
+    shown = apportioned(parts_uj, total_uj * _DIGITS // size_uj)
+    texts = [f"{part // _DIGITS:,}.{part % _DIGITS:03d} {unit}" for part in (*shown, sum(shown))]
+    return texts[:-1], texts[-1]
+
+
+def energy(energy_uj: int) -> str:
+    """One energy, in the unit that suits it."""
+    return energies([energy_uj])[1]
+
+
+def apportioned(parts: Sequence[int], whole: int) -> list[int]:
+    """Integers in proportion to the parts that sum to ``whole`` (largest remainder)."""
+    total = sum(parts)
+    if not total:
+        return [0 for _ in parts]
+    shares = [divmod(part * whole, total) for part in parts]
+    result = [share for share, _ in shares]
+    by_remainder = sorted(range(len(parts)), key=lambda index: shares[index][1], reverse=True)
+    for index in by_remainder[: whole - sum(result)]:
+        result[index] += 1
+    return result
+
+
+def watts(power_mw: int | None) -> str:
+    """A power, to the tenth of a watt."""
+    return UNKNOWN if power_mw is None else f"{power_mw / 1000:,.1f} W"
+
+
+def data(size_bytes: int | None) -> str:
+    """An amount of memory."""
+    if size_bytes is None:
+        return UNKNOWN
+    size, unit = next(((size, unit) for size, unit in _BYTE_UNITS if size_bytes >= size), (1, "B"))
+    return f"{size_bytes / size:,.1f} {unit}"
+
+
+def degrees(temperature_c: int | None) -> str:
+    """A temperature."""
+    return UNKNOWN if temperature_c is None else f"{temperature_c} °C"
+
+
+def percent(share: float | None) -> str:
+    """A ratio 0…1."""
+    return UNKNOWN if share is None else f"{100 * share:.0f} %"
+
+
+def duration(time_ns: int) -> str:
+    """A time in its two largest units."""
+    seconds = max(0, time_ns) // NS_PER_S
+    parts: list[str] = []
+    for size, unit in _TIME_UNITS:
+        count, seconds = divmod(seconds, size)
+        if count or (parts and len(parts) < 2):
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"

@@ -1,0 +1,44 @@
+"""What a handler is given and what it gives back; no transport, no state."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+PLAIN: Final = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A GET or HEAD. Header names are lower case; a header that came twice is joined by ", "."""
+
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer."""
+
+    body: bytes
+    content_type: str = PLAIN
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer without an end. The generator is closed when the client goes."""
+
+    chunks: AsyncGenerator[bytes, None]
+    content_type: str
+
+
+Handler = Callable[[Request], Response | Stream]
+Routes = Mapping[str, Handler]
+"""Path → handler. Handlers run in the server's thread, one at a time, and must be quick."""
+
+
+def text(message: str, status: int = 200) -> Response:
+    """One line of plain text."""
+    return Response(f"{message}\n".encode(), status=status)

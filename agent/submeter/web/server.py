@@ -1,0 +1,93 @@
+"""Routes in, a running HTTP/1.1 server out: one thread, bounded in memory, time and sockets."""
+
+import asyncio
+import logging
+import resource
+import socket
+from typing import Any, Final, Protocol
+
+from submeter.web.connection import Connection
+from submeter.web.desk import Desk, Limits
+from submeter.web.http import Routes
+from submeter.web.listen import BACKLOG, listen
+
+_LOG = logging.getLogger(__name__)
+_STOP_POLL_S: Final = 0.2
+_RESERVED_FILES: Final = 96  # descriptors left for the ledger, the driver, /proc and exporters
+
+
+class StopFlag(Protocol):
+    """What `threading.Event` is."""
+
+    def is_set(self) -> bool:
+        """Whether the server should end."""
+        ...
+
+
+class Server:
+    """Owns the listening sockets. `bind`, then `run` in a thread of its own."""
+
+    def __init__(
+        self,
+        routes: Routes,
+        host: str,
+        port: int,
+        *,
+        allow_remote: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        self._routes = routes
+        self._host = host
+        self._port = port
+        self._allow_remote = allow_remote
+        self._limits = limits or Limits()
+        self._sockets: list[socket.socket] = []
+
+    def bind(self) -> str:
+        """Takes the address, so that what is wrong with it is known before any thread starts.
+
+        Returns the URL of the page. Raises InputError and ListenFailed as `listen` does.
+        """
+        self._sockets = listen(self._host, self._port, allow_remote=self._allow_remote)
+        host, port = self._sockets[0].getsockname()[:2]
+        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+    def run(self, stop: StopFlag) -> None:
+        """Serves until ``stop`` is set (seen within 0.2 s), then closes everything it has."""
+        asyncio.run(self._serve(stop))
+
+    def close(self) -> None:
+        """Gives the address back; only needed where `run` was never called."""
+        for sock in self._sockets:
+            sock.close()
+        self._sockets = []
+
+    async def _serve(self, stop: StopFlag) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_log)
+        desk = Desk(self._routes, self._limits, _connections(self._limits.connections))
+        servers = [
+            await loop.create_server(lambda: Connection(desk, loop), sock=sock, backlog=BACKLOG)
+            for sock in self._sockets
+        ]
+        while not stop.is_set():
+            await asyncio.sleep(_STOP_POLL_S)
+        for server in servers:
+            server.close()
+        desk.close()
+        await asyncio.sleep(0)  # lets connection_lost run
+
+
+def _connections(wanted: int) -> int:
+    """As many as are wanted and the limit on open files leaves room for.
+
+    Without this, accept() fails before the oldest is evicted, and asyncio then pauses for a second.
+    """
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = wanted if soft == resource.RLIM_INFINITY else soft - _RESERVED_FILES
+    return max(8, min(wanted, room))
+
+
+def _log(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A bug in a handler ends up here; the server goes on."""
+    _LOG.error("%s", context["message"], exc_info=context.get("exception"))

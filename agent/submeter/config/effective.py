@@ -100,7 +100,7 @@ def _check_together(config: Config) -> None:
         raise config.error(
             "backend", 'backend "replay" needs a recording to play: set replay.trace (--trace FILE)'
         )
-    if not (config.web.listen.is_loopback or config.web.allow_remote):
+    if config.web.listen.is_remote and not config.web.allow_remote:
         raise config.error(
             "web.listen",
             f"web.listen {config.web.listen} can be reached from other machines and nobody is "

@@ -29,9 +29,10 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
-    def is_loopback(self) -> bool:
-        """True if only this machine can reach it."""
-        return bool(_LOOPBACK.fullmatch(self.host))
+    def is_remote(self) -> bool:
+        """True if it is spelled out and not a loopback one. What a name stands for is only known
+        when the socket is opened, and asked again there."""
+        return bool(_LITERAL.fullmatch(self.host) and not _LOOPBACK.fullmatch(self.host))
 
 
 def number(low: float, high: float) -> Kind:
@@ -88,6 +89,17 @@ def path() -> Kind:
     return Kind('a path, with any "~" written out', convert, bare=True)
 
 
+def path_or_name() -> Kind:
+    """A file, or a name (a text) where it is a single word without dot and slash."""
+    file = path()
+
+    def convert(value: object) -> object | None:
+        is_name = isinstance(value, str) and _NAME.fullmatch(value)
+        return value if is_name else file.convert(value)
+
+    return Kind(f"a name or {file.expected}", convert, bare=True)
+
+
 def address() -> Kind:
     """``HOST:PORT``; an IPv6 host in brackets."""
 
@@ -104,4 +116,6 @@ _MAX_PORT = 65_535
 _ADDRESS = re.compile(
     r"(?:(?P<host>[A-Za-z0-9._-]+)|\[(?P<host6>[0-9A-Fa-f:.]+)\]):(?P<port>[0-9]{1,5})"
 )
-_LOOPBACK = re.compile(r"localhost|::1|127(?:\.\d{1,3}){3}")
+_LITERAL = re.compile(r"[0-9.]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
+_LOOPBACK = re.compile(r"::1|127(?:\.\d{1,3}){3}")
+_NAME = re.compile(r"[A-Za-z0-9_-]+")

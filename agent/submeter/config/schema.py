@@ -19,6 +19,7 @@ from submeter.config.kinds import (
     integer,
     number,
     path,
+    path_or_name,
     word_or,
 )
 from submeter.config.notation import value_text
@@ -148,10 +149,12 @@ class Node:
 class Mock:
     """The simulated node (`backend = "mock"`)."""
 
-    scenario: Path | None = field(
+    scenario: Path | str | None = field(
         default=None,
         metadata=_about(
-            path(), "Scenario file; without one, the built-in node.", example='"scenario.toml"'
+            path_or_name(),
+            "Scenario: a file, or the name of one that comes with submeter.",
+            example='"scenario.toml"',
         ),
     )
 

@@ -84,7 +84,7 @@ FILES = [
     (
         "mock.scenario = { file = 'a' }",
         1,
-        'mock.scenario must be a path, with any "~" written out, found a table',
+        'mock.scenario must be a name or a path, with any "~" written out, found a table',
     ),
     ("web.listen = ':10046'", 1, f'{LISTEN} ":10046"'),
     ("web.listen = '127.0.0.1'", 1, f'{LISTEN} "127.0.0.1"'),

@@ -167,23 +167,29 @@ def test_texts_need_no_quotes_on_the_command_line(text: str, value: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "address", "loopback"),
+    ("text", "address", "remote"),
     [
-        ("127.0.0.1:10046", Address("127.0.0.1", 10046), True),
-        ("127.9.9.9:0", Address("127.9.9.9", 0), True),
-        ("localhost:80", Address("localhost", 80), True),
-        ("[::1]:65535", Address("::1", 65535), True),
-        ("[::]:1", Address("::", 1), False),
-        ("10.1.2.3:1", Address("10.1.2.3", 1), False),
+        ("127.0.0.1:10046", Address("127.0.0.1", 10046), False),
+        ("127.9.9.9:0", Address("127.9.9.9", 0), False),
+        ("localhost:80", Address("localhost", 80), False),
+        ("[::1]:65535", Address("::1", 65535), False),
+        ("[::]:1", Address("::", 1), True),
+        ("10.1.2.3:1", Address("10.1.2.3", 1), True),
         ("127.example.org:1", Address("127.example.org", 1), False),
     ],
 )
-def test_addresses(text: str, address: Address, loopback: bool) -> None:
+def test_addresses(text: str, address: Address, remote: bool) -> None:
     overrides = [Override("web.listen", text), Override("web.allow_remote", "true")]
     listen = load(None, overrides, HOME).web.listen
     assert listen == address
-    assert listen.is_loopback is loopback
+    assert listen.is_remote is remote
     assert str(listen) == text
+
+
+def test_a_single_word_is_the_name_of_a_scenario_wherever_it_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "submeter.toml"
+    file.write_text("mock.scenario = 'demo'\n")
+    assert load(file, (), HOME).mock.scenario == "demo"
 
 
 def test_paths_in_a_file_start_at_its_folder_and_others_where_the_command_runs(

@@ -1,0 +1,162 @@
+"""An argv in, what it really runs out: launchers stripped, interpreter, module, script, options.
+
+`nohup numactl -N 0 torchrun --nproc-per-node 8 -m pkg.train --lr 1e-4` runs `pkg.train`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from submeter.workloads.launchers import LAUNCHERS, past
+
+_MAX_WORDS: Final = 512
+_MAX_LAUNCHERS: Final = 8
+_PYTHON: Final = re.compile(r"(?:python|pypy|ipython)[\d.]*[a-z]?(?:-dbg)?")
+_SCRIPT_ENDING: Final = re.compile(r"\.(?:pyc?|sh|jl|r|js|mjs|lua|pl|rb|m)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What runs: ``program`` and, for an interpreter, its ``module`` or ``script``.
+
+    ``name`` is the last part of the path of whichever says most; ``folders`` are those above it.
+    ``words`` are the plain arguments before the first option, ``options`` maps every option
+    (``--a-b c``, ``--a.b=c``, ``a.b=c``; written ``a-b``, ``a.b``) to its value, "" if it has none.
+    """
+
+    program: str = ""
+    module: str = ""
+    script: str = ""
+    folders: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+    launchers: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.module or self.script or self.program
+
+
+_SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ash", "ksh"})
+_INTERPRETERS: Final = _SHELLS | {"node", "julia", "Rscript", "perl", "ruby", "lua", "luajit", "th"}
+
+
+def parse(argv: tuple[str, ...]) -> Command:
+    """What that command line runs."""
+    words = argv[:_MAX_WORDS]
+    launchers: list[str] = []
+    python = False
+    for _ in range(_MAX_LAUNCHERS):
+        command, rest = _entry(words, python)
+        launcher = LAUNCHERS.get(command.name.lower())
+        inner = past(launcher, rest) if launcher is not None else _shell_line(command, rest)
+        if not inner:
+            return _with_arguments(command, rest, tuple(launchers))
+        if launcher is not None:
+            launchers.append(command.name.lower())
+        python = launcher is not None and launcher.python
+        words = inner
+    return _with_arguments(*_entry(words, python), tuple(launchers))
+
+
+def base(path: str) -> str:
+    """The last part of a path."""
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def _entry(words: tuple[str, ...], python: bool) -> tuple[Command, tuple[str, ...]]:
+    """The program, module or script at the head of these words, and the words behind it."""
+    if not words:
+        return Command(), ()
+    program = base(words[0]).lstrip("-")  # a login shell is called "-bash"
+    if _PYTHON.fullmatch(program):
+        return _python("python", words[1:])
+    if python and (words[0] == "-m" or words[0] == "--module" or words[0].endswith(".py")):
+        return _python("python", words)
+    if program in _INTERPRETERS:
+        for index, word in enumerate(words[1:], start=1):
+            if _SCRIPT_ENDING.search(word) and not word.startswith("-"):
+                return _script(program, word), words[index + 1 :]
+        return Command(program=program), words[1:]
+    return Command(program=program, folders=_folders(words[0])), words[1:]
+
+
+def _python(program: str, words: tuple[str, ...]) -> tuple[Command, tuple[str, ...]]:
+    """Python's own options (python(1)): -c CODE and -m MODULE end them, -W and -X take a value."""
+    index = 0
+    while index < len(words):
+        word = words[index]
+        index += 1
+        if word == "--module" or re.fullmatch(r"-[A-Za-z]*m", word):
+            module = words[index] if index < len(words) else ""
+            return Command(program=program, module=module), words[index + 1 :]
+        if word == "-" or re.match(r"-[bBdEiIOPqRsSuvx]*c", word):
+            return Command(program=program), ()  # code: nothing that may be shown
+        if word in {"-W", "-X", "--check-hash-based-pycs"}:
+            index += 1
+        elif not word.startswith("-"):
+            return _script(program, word), words[index:]
+    return Command(program=program), ()
+
+
+def _script(program: str, path: str) -> Command:
+    return Command(program=program, script=base(path), folders=_folders(path))
+
+
+def _folders(path: str) -> tuple[str, ...]:
+    return tuple(part for part in path.split("/")[:-1] if part not in {"", ".", ".."})
+
+
+def _shell_line(command: Command, rest: tuple[str, ...]) -> tuple[str, ...]:
+    """`bash -c "exec python train.py"`: the words of the line, when it is one simple command."""
+    if command.name not in _SHELLS or len(rest) < 2 or not re.fullmatch(r"-[a-z]*c", rest[0]):
+        return ()
+    return () if re.search(r"[;&|<>()`$\n\"']", rest[1]) else tuple(rest[1].split())
+
+
+def _with_arguments(command: Command, rest: tuple[str, ...], launchers: tuple[str, ...]) -> Command:
+    words: list[str] = []
+    options: dict[str, str] = {}
+    for kind, word in _arguments(rest):
+        if kind is None:
+            if not options:
+                words.append(word)
+        else:
+            options.setdefault(kind, word)
+    return Command(
+        command.program,
+        command.module,
+        command.script,
+        command.folders,
+        tuple(words),
+        options,
+        launchers,
+    )
+
+
+def _arguments(words: tuple[str, ...]) -> Iterator[tuple[str | None, str]]:
+    """Options with their values, plain words as (None, word). A plain word behind an option is
+    its value: some are not, but nothing on a command line says which."""
+    index = 0
+    while index < len(words):
+        word = words[index]
+        index += 1
+        name, given, value = word.partition("=")
+        if word.startswith("-") and len(word) > 1:
+            if not given and index < len(words) and not _is_option(words[index]):
+                value = words[index]
+                index += 1
+            yield _option(name), value
+        elif given and name and " " not in name and "/" not in name:
+            yield _option(name), value  # Hydra, gin, key=value
+        else:
+            yield None, word
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-") and len(word) > 1 and not word[1].isdigit() and word[1] != "."
+
+
+def _option(name: str) -> str:
+    return name.lstrip("-+~").replace("_", "-").lower() if len(name) > 2 else name.lstrip("-")

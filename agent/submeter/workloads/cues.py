@@ -1,0 +1,228 @@
+"""Words in, what they make likely out: tables for programs that no rule knows by name.
+
+A cue is a phase and points. Points of several cues add up; how they do is in
+`submeter.workloads.recognise`. 6 = says it outright, 4 = mostly means it, 2 = hints at it.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from submeter.model import Phase
+from submeter.workloads.rules import INFERENCE, OTHER, TRAINING, words
+
+
+class Cue(NamedTuple):
+    phase: Phase
+    points: int
+
+
+def _table(*rows: tuple[Phase, int, str]) -> Mapping[str, Cue]:
+    return {word: Cue(phase, points) for phase, points, text in rows for word in text.split()}
+
+
+# fmt: off
+NAME_WORDS: Final = _table(
+    (TRAINING, 6,
+     "train trainer training trainval pretrain pretraining pretrainer finetune finetuning "
+     "finetuner finetunes sft dpo grpo ppo rlhf rlvr orpo kto rloo simpo cpo posttrain midtrain "
+     "autotrain retrain multitrain learner dreambooth distill distillation qlora fit fitting "
+     "overfit gan trainers"),
+    (TRAINING, 5,
+     "lora peft linprobe reinforce a2c a3c sac td3 ddpg dqn c51 rainbow impala appo trpo "
+     "qdagger dreamer muzero alphazero selfplay sgd adversarial backprop hpo imitation learn "
+     "optimize wgan dcgan cyclegan pix2pix mae simclr moco byol barlow vicreg dino"),
+    (TRAINING, 3, "tune tuning tuner ddp fsdp sweep cifar10 cifar100 mnist imagenet pretext ssl"),
+    (INFERENCE, 6,
+     "infer inference inferencer predict predictor prediction predictions serve server serving "
+     "generate generator txt2img img2img text2img text2image image2image txt2vid img2vid t2v "
+     "i2v eval evaluate evaluation evaluator evaluations chat chatbot webui gradio streamlit "
+     "transcribe transcription rerank reranker embedder embed embeddings txt2audio text2video "
+     "image2video basecall basecaller deploy"),
+    (INFERENCE, 5,
+     "generation sample sampling sampler demo detect detection detector caption captioning "
+     "translate translation decode decoding upscale superres enhance denoise inpaint judge "
+     "playground enjoy play rollout rollouts completion completions complete asr ocr stt tts "
+     "vqa rag agent embedding classify classifier recognize recognition forecast zeroshot "
+     "fewshot interactive validate validation tester benchmarks mmlu gsm8k humaneval"),
+    (INFERENCE, 4,
+     "test testing api app endpoint val score scoring scorer segment segmentation extract "
+     "features similarity retrieve retrieval search annotate labeling label track tracking "
+     "speak synthesize synthesis voice stylize animate swap cli client stream llm bot ask query "
+     "answer fold solve visualize vis viz"),
+    (INFERENCE, 3,
+     "pretrained bench benchmark backend webservice service web rest grpc openai handler "
+     "latency throughput vllm sglang diffusers"),
+    (INFERENCE, 2, "worker"),
+    (OTHER, 6,
+     "convert converter conversion quantize quantise quantization quantizer quant gptq awq "
+     "export exporter compile compiler preprocess preprocessing tokenize tokenizer merge "
+     "imatrix calibrate calibration dequantize onnx2trt torch2onnx pt2onnx compressor compress "
+     "prune pruning sparsify sparsegpt smoothquant ptq"),
+    (OTHER, 5,
+     "prepare download simulate simulation simulator stress burn render renderer encode "
+     "transcode miner mine hashcat profile onnx tensorrt trt build freeze dedup deduplicate "
+     "cudf cuml rapids etl nccl matmul gemm"),
+)
+"""Words of a script's, module's or program's name."""
+
+FOLDER_WORDS: Final = _table(
+    (TRAINING, 2,
+     "train training trainer trainers pretrain pretraining finetune finetuning sft rlhf dpo ddp "
+     "ptuning"),
+    (INFERENCE, 2,
+     "infer inference serve server serving eval evaluation evaluate predict prediction demo "
+     "demos inferencer deploy deployment generate generation webui chat api apps benchmarks"),
+    (INFERENCE, 6, "comfyui stable-diffusion-webui text-generation-webui"),
+    (OTHER, 2, "convert conversion quantization quantize export exporters preprocess"),
+)
+"""Folders of a script, packages of a module: where a project keeps things says a little."""
+
+PLACE_WORDS: Final = _table(
+    (TRAINING, 3, "train training trainer finetune finetuning pretrain pretraining sft lora dpo"),
+    (INFERENCE, 3,
+     "infer inference predict predictor serve serving server chat vllm sglang tgi triton "
+     "ollama tabby whisper comfyui webui embeddings api eval evaluation evaluate transcribe "
+     "rerank"),
+    (OTHER, 3,
+     "quantize quantization convert export preprocess compressor miner mining transcode "
+     "jellyfin plex render"),
+)
+"""Names of pods, containers and units."""
+
+MODES: Final = _table(
+    (TRAINING, 8,
+     "train training fit finetune fine-tune finetuning pretrain pretraining sft dpo grpo ppo "
+     "rlhf lora learn trainval train-eval train-and-eval train-test train-val tune distill "
+     "continue resume retrain full-train training-only"),
+    (INFERENCE, 8,
+     "eval evaluate evaluation test testing val valid validate validation predict prediction "
+     "infer inference generate generation sample sampling demo serve serving chat play "
+     "interactive transcribe translate detect deploy embed embedding encode score rerank "
+     "render-video eval-only test-only benchmark bench track visualize"),
+    (OTHER, 8,
+     "export convert quantize quantization preprocess prepare calibrate merge compile build "
+     "prune data-prep process-data"),
+)
+"""What a subcommand or the value of a `--mode` says is going on."""
+
+MODE_OPTIONS: Final = words(
+    "mode run-mode phase stage action job job-type jobtype command cmd op operation task-mode "
+    "exec-mode run-type runtype purpose train-or-test train-test mode-type do"
+)
+
+SWITCHES: Final = _table(
+    (TRAINING, 8,
+     "do-train train is-train training is-training train-only run-train finetune do-finetune "
+     "pretrain do-training fit"),
+    (INFERENCE, 8,
+     "do-eval do-predict do-test do-infer do-inference eval-only test-only val-only "
+     "inference-only infer-only predict-only only-eval only-test only-val only-inference "
+     "evaluate-only validate-only validation-only evaluation-only generate-only sample-only "
+     "eval evaluate test val inference infer predict run-eval is-test is-eval evaluation "
+     "no-train skip-train skip-training no-training test-mode eval-mode inference-mode "
+     "demo-mode just-eval play"),
+    (OTHER, 8,
+     "export-only convert-only quantize-only do-export preprocess-only build-only do-quantize "
+     "export-onnx save-onnx to-onnx"),
+)
+"""Options that are modes by themselves, when they have no value or a truth value."""
+
+OPTION_WORDS: Final = _table(
+    (TRAINING, 3,
+     "lr learning-rate epochs num-epochs n-epochs nepochs max-epochs max-epoch num-train-epochs "
+     "train-epochs total-epochs update-epochs max-num-epochs train-steps max-train-steps "
+     "num-train-steps total-timesteps max-update weight-decay wd optimizer optim warmup "
+     "warmup-steps warmup-ratio warmup-epochs lr-scheduler lr-scheduler-type "
+     "gradient-accumulation-steps grad-accum accumulate-grad-batches gradient-checkpointing "
+     "grad-clip clip-grad clip-norm max-grad-norm train-batch-size per-device-train-batch-size "
+     "mini-batch-size minibatch-size num-minibatches train-iters total-steps base-lr blr "
+     "train-data train-file train-path train-dir train-data-dir train-dataset num-iterations "
+     "lr-decay min-lr max-lr init-lr peak-lr lora-r lora-rank lora-alpha ema-decay "
+     "early-stopping trainer.max-epochs episodes num-episodes n-episodes workdir max-iters "
+     "niter n-iter loss loss-function criterion momentum"),
+    (TRAINING, 2,
+     "dropout resume resume-from resume-from-checkpoint auto-resume save-steps save-every "
+     "save-interval save-freq checkpoint-interval ckpt-interval checkpoint-every eval-interval "
+     "eval-every logging-steps log-interval finetune pretrained-backbone deepspeed zero-stage "
+     "sync-bn hyp wandb wandb-project use-wandb report-to logdir log-dir exp-name experiment "
+     "exp-dir num-envs n-envs clip-coef gamma ent-coef batch-size global-batch-size "
+     "micro-batch-size max-steps steps label-smoothing mixup cutmix aug augment augmentation "
+     "train-split gradient-clip-val freeze freeze-backbone lambd seed-train world-size dist-url "
+     "max-number-of-steps pretrained-model-name-or-path instance-data-dir trainer "
+     "devices-per-node objective num-workers val-check-interval"),
+    (INFERENCE, 3,
+     "prompt prompts prompt-file max-new-tokens temperature top-p top-k negative-prompt "
+     "num-inference-steps served-model-name max-model-len gpu-memory-utilization n-gpu-layers "
+     "ngl ctx-size listen share interactive cfg-scale num-return-sequences beam-size num-beams "
+     "predict-with-generate predictions preds query question input-text model-path-or-id "
+     "system-prompt hf-model-path hostname serve grpc-port http-port rest-api-port gen-subset "
+     "addr webui max-tokens-to-generate"),
+    (INFERENCE, 2,
+     "host port api-key text image img images video audio input-image image-path input-video "
+     "load-in-4bit load-in-8bit load-4bit load-8bit source conf iou conf-thres iou-thres "
+     "tensor-parallel-size tp tp-size voice speaker language wav input-file input-dir "
+     "output-file input input-path output-wav infile save-result outscale guidance "
+     "workers-per-gpu tasks num-fewshot limit bf16-inference ckpt-path checkpoint-path "
+     "load-model weights model-dir n-samples num-samples outdir reference-audio lang"),
+    (OTHER, 3,
+     "outtype bits wbits w-bit q-group-size calib-dataset calib-size calibration-data opset "
+     "opset-version onnx-path saveengine save-engine output-onnx quant-method quant-algo "
+     "qformat dump-quant dump-awq nsamples-calibration stratum algo-pool"),
+)
+
+SHORT_SWITCHES: Final = _table((TRAINING, 6, "t"))
+"""`-t True`: how CompVis's and many descended projects say "train" (their main.py)."""
+
+BENCHMARKS: Final = words(
+    "mmlu mmlu-pro gsm8k humaneval hellaswag arc arc-easy arc-challenge truthfulqa winogrande "
+    "bbh drop mbpp math math500 aime gpqa ifeval mtbench mt-bench lambada boolq piqa squad-v2 "
+    "crass livecodebench swebench ceval cmmlu agieval"
+)
+"""Benchmarks of language models: whoever names one evaluates."""
+
+MEDIA: Final = (
+    ".wav",
+    ".mp3",
+    ".flac",
+    ".m4a",
+    ".ogg",
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".mp4",
+    ".mkv",
+    ".avi",
+    ".mov",
+    ".pdf",
+    ".pod5",
+    ".fast5",
+)
+"""Endings of what a model is applied to one by one; training takes folders and lists."""
+
+FALSE: Final = frozenset({"false", "0", "no", "off", "none", "n", "f"})
+TRUE: Final = frozenset({"true", "1", "yes", "on", "y"})
+
+NOT_SERVING: Final = frozenset({6006, 8265, 8787, 8888})
+"""TensorBoard, the Ray and Dask dashboards, Jupyter: ports that trainers open as well."""
+# fmt: on
+
+_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
+_SPLIT: Final = re.compile(r"[^a-z0-9]+")
+_TRAIN: Final = re.compile(r"(?<!cons)(?<!res)(?<!^s)train(?:er|ing|val)?$")
+
+
+def name_words(name: str) -> list[str]:
+    """The words of a name, lower case: ``runTrain_v2.finetune`` → run, train, v2, finetune.
+
+    A word of the tables counts with digits behind it (``train2``), and what ends in "train" is
+    train (``mytrain``); ``strain`` and ``constrain`` aren't.
+    """
+    return [_known(word) for word in _SPLIT.split(_CAMEL.sub("-", name).lower()) if word]
+
+
+def _known(word: str) -> str:
+    if word in NAME_WORDS:
+        return word
+    return "train" if _TRAIN.search(word) else word.rstrip("0123456789") or word

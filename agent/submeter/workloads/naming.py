@@ -1,0 +1,78 @@
+"""What was seen and recognised of a process in, the labels its energy is booked under out.
+
+Namespace, pod, container and job come from the kernel's cgroup path alone: a tenant can set any
+variable and any command line, but not a place. The workload's name is the most stable one there
+is, and never a command line or a path.
+"""
+
+from typing import Final
+
+from submeter.model import Owner, ProcessFacts, Verdict
+from submeter.text import REPLACEMENT, printable
+from submeter.workloads.command import Command, base
+from submeter.workloads.placement import Placement, placement
+from submeter.workloads.recognise import command_of
+from submeter.workloads.rules import DECLARED_WORKLOAD
+
+NAMELESS: Final = "(unknown)"
+_CHARACTERS: Final = 64
+
+
+def owner(facts: ProcessFacts, verdict: Verdict) -> Owner:
+    """The labels. ``workload`` is the first of: declared (``SUBMETER_WORKLOAD``), pod, Slurm job,
+    container, systemd service, module, script, program, process name; else "(unknown)"."""
+    place = placement(facts.cgroup)
+    return Owner(
+        phase=verdict.phase,
+        workload=_workload(facts, place),
+        user=tidy(facts.user),
+        namespace=tidy(place.namespace),
+        pod=tidy(place.pod),
+        container=tidy(place.container),
+        job=tidy(place.job),
+    )
+
+
+def tidy(text: str) -> str:
+    """At most 64 printable characters. Names in parentheses are the agent's own, such as
+    "(other)", so nobody else's keep theirs."""
+    name = printable(text[: _CHARACTERS * 4]).strip().strip(REPLACEMENT).strip()[:_CHARACTERS]
+    return name[1:-1] if name.startswith("(") and name.endswith(")") else name
+
+
+def _workload(facts: ProcessFacts, place: Placement) -> str:
+    candidates = (
+        facts.environ.get(DECLARED_WORKLOAD, ""),
+        place.pod,
+        f"job {place.job}" if place.job else "",
+        place.container,
+        place.unit,
+        _program(facts),
+        facts.comm,
+    )
+    for candidate in candidates:
+        name = tidy(candidate)
+        if name:
+            return name
+    return NAMELESS
+
+
+def _program(facts: ProcessFacts) -> str:
+    if facts.title is not None:
+        return _title_name(facts.title)
+    return _command_name(command_of(facts)) if facts.argv else ""
+
+
+def _title_name(title: str) -> str:
+    """A title's first word: what follows may be a command line. Ray's names the method that runs
+    at the moment, which is no part of the name."""
+    word = title.split(maxsplit=1)[0] if title.strip() else ""
+    if word.startswith("ray::") and "ServeReplica" not in word:
+        return word.partition(".")[0].partition("(")[0]
+    return base(word.partition("(")[0].rstrip(":"))
+
+
+def _command_name(command: Command) -> str:
+    if "=" in command.name:  # a program's own words are no place for KEY=secret
+        return ""
+    return command.name

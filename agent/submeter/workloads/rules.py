@@ -1,0 +1,181 @@
+"""What the rules of recognition are made of, and those that need more than a name.
+
+Three tables, all data: titles that servers and clusters give their processes (here), programs
+known by name (`submeter.workloads.tools`), and words that only make something likely
+(`submeter.workloads.cues`). A project that is missing is one more row.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from submeter.model import Phase
+
+TRAINING: Final = Phase.TRAINING
+INFERENCE: Final = Phase.INFERENCE
+OTHER: Final = Phase.OTHER
+UNKNOWN: Final = Phase.UNKNOWN
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a table's cell."""
+    return frozenset(text.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A program known by name: what it does, and how sure that is from the name alone.
+
+    ``names`` are programs, scripts (without ending) or dotted modules with all below them;
+    lower case, with "-" for "_". With ``verbs``, one of them must be among the first two words.
+    """
+
+    label: str
+    phase: Phase
+    confidence: float
+    names: frozenset[str]
+    verbs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """How a process renames itself (setproctitle): the start of the title, case and all."""
+
+    label: str
+    phase: Phase
+    confidence: float
+    prefixes: tuple[str, ...]
+
+
+# fmt: off
+TITLES: Final = (
+    Title("vLLM engine", INFERENCE, 0.97, ("VLLM::", "vllm::", "VLLM ", "EngineCore")),
+    Title("SGLang engine", INFERENCE, 0.97, ("sglang::", "sglang_", "sgl_diffusion::")),
+    Title("TensorRT-LLM worker", INFERENCE, 0.95, ("trtllm::", "TRTLLM::")),
+    Title("Dynamo worker", INFERENCE, 0.94, ("dynamo::",)),
+    Title("LMDeploy engine", INFERENCE, 0.94, ("lmdeploy::",)),
+    Title("Aphrodite engine", INFERENCE, 0.94, ("APHRODITE::",)),
+    Title("Ray Serve replica", INFERENCE, 0.95, ("ray::ServeReplica", "ray::ProxyActor")),
+    Title(
+        "vLLM worker on Ray",
+        INFERENCE,
+        0.9,
+        (
+            "ray::RayWorkerWrapper",
+            "ray::RayWorkerVllm",
+            "ray::EngineCoreActor",
+            "ray::vLLM",
+            "ray::AsyncvLLM",
+            "ray::DPEngineCoreActor",
+            "ray::SGLang",
+            "ray::LLMRayActor",
+        ),
+    ),
+    Title(
+        "Ray Train worker",
+        TRAINING,
+        0.95,
+        (
+            "ray::RayTrainWorker",
+            "ray::TrainWorker",
+            "ray::_RayTrainWorker",
+            "ray::TrainTrainable",
+            "ray::TorchTrainer",
+            "ray::DataParallelTrainer",
+            "ray::WorkerGroup",
+        ),
+    ),
+    Title(
+        "Ray Tune trial", TRAINING, 0.88, ("ray::ImplicitFunc", "ray::wrapped_", "ray::Trainable")
+    ),
+    Title(
+        "RLlib training",
+        TRAINING,
+        0.88,
+        (
+            "ray::PPO",
+            "ray::DQN",
+            "ray::IMPALA",
+            "ray::APPO",
+            "ray::SAC",
+            "ray::A2C",
+            "ray::A3C",
+            "ray::DreamerV3",
+            "ray::BC",
+            "ray::CQL",
+            "ray::MARWIL",
+            "ray::ES.",
+            "ray::Learner",
+        ),
+    ),
+    Title(
+        "rollouts of a training job on Ray",
+        TRAINING,
+        0.72,
+        (
+            "ray::RolloutWorker",
+            "ray::SingleAgentEnvRunner",
+            "ray::MultiAgentEnvRunner",
+            "ray::EnvRunner",
+        ),
+    ),
+    Title(
+        "RLHF trainer on Ray",
+        TRAINING,
+        0.85,
+        (
+            "ray::WorkerDict",
+            "ray::PolicyModel",
+            "ray::ActorModel",
+            "ray::CriticModel",
+            "ray::TaskRunner",
+            "ray::PPOTrainer",
+            "ray::PPORayActor",
+            "ray::MegatronTrainRayActor",
+            "ray::FSDPTrainRayActor",
+            "ray::ActorRolloutRef",
+        ),
+    ),
+    Title(
+        "frozen model of an RLHF job on Ray",
+        INFERENCE,
+        0.7,
+        ("ray::RewardModel", "ray::ReferenceModel", "ray::RolloutManager"),
+    ),
+    Title("idle Ray worker", UNKNOWN, 0.85, ("ray::IDLE",)),
+    Title("Ray Data worker", UNKNOWN, 0.6, ("ray::_MapWorker", "ray::MapWorker", "ray::Map(")),
+)
+# fmt: on
+
+DECLARED_PHASE: Final = "SUBMETER_PHASE"
+DECLARED_WORKLOAD: Final = "SUBMETER_WORKLOAD"
+DECLARABLE: Final = frozenset({TRAINING, INFERENCE, OTHER})
+
+LAUNCHED_BY: Final[Mapping[str, str]] = {
+    "TORCHELASTIC_RUN_ID": "torchrun",
+    "TORCHELASTIC_RESTART_COUNT": "torchrun",
+    "ACCELERATE_MIXED_PRECISION": "Accelerate",
+    "ACCELERATE_USE_DEEPSPEED": "Accelerate",
+    "ACCELERATE_USE_FSDP": "Accelerate",
+    "CROSS_RANK": "DeepSpeed",
+    "LT_CLI_USED": "Lightning Fabric",
+    "AXOLOTL_CONFIG_PATH": "Axolotl",
+    "LOCAL_RANK": "a distributed launcher",
+    "HOROVOD_RANK": "Horovod",
+    "KFTO_JOB_NAME": "the Kubeflow training operator",
+    "TF_CONFIG": "a distributed TensorFlow launcher",
+}
+"""Environment set by launchers that mostly start training, by what sets it."""
+
+ENVIRON_KEYS: Final[Mapping[bytes, str]] = {
+    key.encode("ascii"): key
+    for key in (
+        DECLARED_PHASE,
+        DECLARED_WORKLOAD,
+        "RANK",
+        "WORLD_SIZE",
+        "MASTER_PORT",
+        *LAUNCHED_BY,
+    )
+}
+"""All of a process's environment that is ever looked at."""

@@ -1,0 +1,154 @@
+"""Identities of GPU holders in, who they are and what for out: the owner of the process state.
+
+Facts are read when somebody is new, again while he is young (a process execs, opens its port or
+changes its title late), and every minute while nothing says what he does. Each posting takes the
+owner of its moment: what was booked stays as it was booked. Command lines and environments are
+dropped as soon as they were judged; what is kept is the verdict and the labels.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, runtime_checkable
+
+from submeter.model import Owner, Phase, ProcessFacts, ProcessKey, Verdict
+from submeter.units import NS_PER_S
+from submeter.workloads.naming import owner
+from submeter.workloads.recognise import recognise
+
+YOUNG_NS: Final = (1 * NS_PER_S, 5 * NS_PER_S, 30 * NS_PER_S)
+"""Ages at which everybody is looked at again."""
+UNKNOWN_NS: Final = 60 * NS_PER_S
+GRACE_NS: Final = 300 * NS_PER_S
+LIMIT: Final = 8192
+"""A node's GPUs list at most 950 processes each (NVIDIA's open kernel modules), on 8 GPUs."""
+
+
+class FactSource(Protocol):
+    """The half of a backend's process source that every backend has."""
+
+    def facts(self, key: ProcessKey) -> ProcessFacts | None:
+        """What can be seen of that very process; None if it is gone."""
+        ...
+
+
+@runtime_checkable
+class PortSource(Protocol):
+    """Where ports are too dear to be among the facts."""
+
+    def listen_ports(self, key: ProcessKey) -> tuple[int, ...]:
+        """TCP ports on which that very process accepts connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Who that is, as judged last. Ages count from when it was first seen."""
+
+    owner: Owner
+    verdict: Verdict
+    first_ns: int
+    last_ns: int
+    due_ns: int | None  # when to look again
+
+
+class ProcessTable:
+    """Everybody seen on a GPU lately, at most ``limit``. One thread."""
+
+    def __init__(
+        self,
+        source: FactSource,
+        *,
+        judge: Callable[[ProcessFacts], Verdict] = recognise,
+        grace_ns: int = GRACE_NS,
+        limit: int = LIMIT,
+    ) -> None:
+        self._source = source
+        self._judge = judge
+        self._grace_ns = grace_ns
+        self._limit = limit
+        self._seen: dict[ProcessKey, Seen] = {}
+        self._waiting: dict[ProcessKey, None] = {}  # to be asked for their ports, in this order
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def observe(self, keys: Iterable[ProcessKey], now_ns: int) -> None:
+        """These hold a GPU at boot time ``now_ns``. Reads what is due, forgets who is long gone.
+
+        Who can't be read now is asked for again at the next observation.
+        """
+        self._forget(now_ns)
+        for key in keys:
+            seen = self._seen.get(key)
+            if seen is None:
+                self._admit(key, now_ns)
+            elif seen.due_ns is not None and now_ns >= seen.due_ns:
+                self._seen[key] = self._again(key, seen, now_ns)
+            else:
+                self._seen[key] = replace(seen, last_ns=now_ns)
+        self._ask_one_for_ports()
+
+    def view(self, key: ProcessKey) -> Seen | None:
+        """Who that is; None if nobody could tell: its energy is then nobody's in particular."""
+        return self._seen.get(key)
+
+    def _admit(self, key: ProcessKey, now_ns: int) -> None:
+        if len(self._seen) >= self._limit:
+            return
+        facts = self._source.facts(key)
+        if facts is None:
+            return
+        verdict = self._verdict(facts)
+        due_ns = _due(0, verdict, now_ns)
+        self._seen[key] = Seen(owner(facts, verdict), verdict, now_ns, now_ns, due_ns)
+
+    def _again(self, key: ProcessKey, seen: Seen, now_ns: int) -> Seen:
+        age_ns = now_ns - seen.first_ns
+        facts = self._source.facts(key)
+        if facts is None or not facts.argv:  # gone, blocked, or a zombie without its memory
+            due_ns = _due(age_ns, seen.verdict, seen.first_ns)
+            return replace(seen, last_ns=now_ns, due_ns=due_ns)
+        verdict = self._verdict(facts)
+        if verdict.phase is Phase.UNKNOWN and seen.verdict.phase is not Phase.UNKNOWN:
+            verdict = seen.verdict  # what was clear stays clear
+        due_ns = _due(age_ns, verdict, seen.first_ns)
+        return Seen(owner(facts, verdict), verdict, seen.first_ns, now_ns, due_ns)
+
+    def _verdict(self, facts: ProcessFacts) -> Verdict:
+        verdict = self._judge(facts)
+        if verdict.phase is Phase.UNKNOWN:
+            self._waiting[facts.key] = None
+        return verdict
+
+    def _ask_one_for_ports(self) -> None:
+        """Ports are looked at only where nothing else says anything, and one process at a time:
+        it costs about 10 ms, which shall stay below a hundredth of a core."""
+        source = self._source
+        if not isinstance(source, PortSource) or not self._waiting:
+            return
+        key = next(iter(self._waiting))
+        del self._waiting[key]
+        seen = self._seen.get(key)
+        if seen is None or seen.verdict.phase is not Phase.UNKNOWN:
+            return
+        ports = source.listen_ports(key)
+        facts = source.facts(key) if ports else None
+        if facts is not None and facts.argv:
+            verdict = self._judge(replace(facts, listen_ports=ports))
+            self._seen[key] = replace(seen, owner=owner(facts, verdict), verdict=verdict)
+
+    def _forget(self, now_ns: int) -> None:
+        gone = [key for key, seen in self._seen.items() if now_ns - seen.last_ns > self._grace_ns]
+        for key in gone:
+            del self._seen[key]
+            self._waiting.pop(key, None)
+
+
+def _due(age_ns: int, verdict: Verdict, first_ns: int) -> int | None:
+    """When to look again at somebody of that age."""
+    for young_ns in YOUNG_NS:
+        if age_ns < young_ns:
+            return first_ns + young_ns
+    if verdict.phase is not Phase.UNKNOWN:
+        return None
+    return first_ns + (age_ns // UNKNOWN_NS + 1) * UNKNOWN_NS

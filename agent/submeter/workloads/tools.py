@@ -1,0 +1,266 @@
+"""A name in, the rules for the program of that name out: servers, trainers and the rest.
+
+Rows of one name are tried from top to bottom. What a trainer's modes and subcommands change is in
+`submeter.workloads.recognise`; a server's or a converter's name is taken at its word.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from submeter.model import Phase
+from submeter.workloads.rules import INFERENCE, OTHER, TRAINING, UNKNOWN, Tool
+
+_Row = tuple[str, Phase, float, str, str]
+
+# fmt: off
+_ROWS: Final[tuple[_Row, ...]] = (
+    # label, phase, confidence, names, verbs
+    # --- servers and engines of language models
+    ("vLLM", INFERENCE, 0.97, "vllm vllm.entrypoints vllm.v1 vllm-nvext.entrypoints", ""),
+    ("SGLang", INFERENCE, 0.96, "sglang sglang.launch-server sglang-router sglang.srt", ""),
+    ("Triton Inference Server", INFERENCE, 0.97, "tritonserver triton-python-backend-stub", ""),
+    ("TGI quantisation", OTHER, 0.94, "text-generation-server", "quantize"),
+    ("Text Generation Inference", INFERENCE, 0.97,
+     "text-generation-launcher text-generation-server text-generation-router lorax-launcher", ""),
+    ("Text Embeddings Inference", INFERENCE, 0.97, "text-embeddings-router infinity-emb", ""),
+    ("Ollama model creation", OTHER, 0.85, "ollama", "create quantize"),
+    ("Ollama", INFERENCE, 0.96, "ollama ollama-llama-server ollama-runner", ""),
+    ("llama.cpp quantisation", OTHER, 0.95,
+     "llama-quantize llama-imatrix llama-gguf-split llama-export-lora llama-cvector-generator "
+     "llama-convert-llama2c-to-ggml convert-hf-to-gguf", ""),
+    ("llama.cpp training", TRAINING, 0.92, "llama-finetune llama-train-text-from-scratch", ""),
+    ("llama.cpp", INFERENCE, 0.95,
+     "llama-server llama-cli llama-run llama-simple llama-simple-chat llama-bench "
+     "llama-batched-bench llama-perplexity llama-embedding llama-mtmd-cli llama-llava-cli "
+     "llama-tts llama-parallel llama-speculative llama-completion llama-cpp.server llamafile "
+     "koboldcpp rpc-server llama-lookup llama-batched", ""),
+    ("TensorRT-LLM engine build", OTHER, 0.95, "trtllm-build trtllm-prune trtllm-refit", ""),
+    ("TensorRT-LLM", INFERENCE, 0.95,
+     "trtllm-serve trtllm-bench trtllm-eval trtllm-llmapi-launch tensorrt-llm.commands.serve "
+     "trtllm-server openai-server-trtllm", ""),
+    ("MPI worker pool (TensorRT-LLM)", INFERENCE, 0.7, "mpi4py.futures.server", ""),
+    ("LMDeploy conversion", OTHER, 0.93, "lmdeploy", "lite convert"),
+    ("LMDeploy", INFERENCE, 0.95, "lmdeploy lmdeploy.serve", ""),
+    ("MLC compilation", OTHER, 0.92, "mlc-llm", "compile convert-weight convert_weight gen_config"),
+    ("MLC LLM", INFERENCE, 0.94, "mlc-llm", ""),
+    ("OpenLLM, FastChat and kin", INFERENCE, 0.93,
+     "openllm fastchat.serve xinference xinference-local xinference-worker "
+     "xinference-supervisor aphrodite lightllm lightllm.server.api-server mistralrs "
+     "mistralrs-server tabby tabbyapi local-ai localai gpustack lms lemonade ktransformers "
+     "ktransformers.server petals.cli.run-server exo dynamo.vllm dynamo.sglang dynamo.trtllm "
+     "mii deepspeed.inference rtp-llm fastdeploy.entrypoints nexa gpt4all jan "
+     "text-generation-webui oobabooga huggingfaceserver kserve sillytavern cortex mlx-lm.server "
+     "mlx-lm.generate nim-llm", ""),
+    # --- model servers and the web servers that models sit behind
+    ("TorchServe", INFERENCE, 0.96,
+     "torchserve model-service-worker ts.model-service-worker torch-model-archiver", ""),
+    ("TensorFlow Serving", INFERENCE, 0.97,
+     "tensorflow-model-server tensorflow-model-server-gpu", ""),
+    ("model server", INFERENCE, 0.94,
+     "mlserver bentoml seldon-core-microservice multi-model-server sagemaker-inference ovms "
+     "paddle-serving-server riva-server riva-speech cog cog.server.http litserve truss "
+     "nvidia-pytriton mosec clip-server jina marqo inference-server tei", ""),
+    ("Ray Serve", INFERENCE, 0.9, "serve", "run start deploy"),
+    ("Ray Serve", INFERENCE, 0.9, "ray", "serve"),
+    ("Ray node process", UNKNOWN, 0.6, "ray raylet default-worker ray.default-worker", ""),
+    ("web server", INFERENCE, 0.82,
+     "uvicorn gunicorn hypercorn daphne waitress-serve waitress flask fastapi granian sanic "
+     "streamlit gradio chainlit panel torchserve-dashboard", ""),
+    # --- evaluation harnesses
+    ("evaluation harness", INFERENCE, 0.94,
+     "lm-eval lm-evaluation-harness lighteval helm-run opencompass evalplus evalplus.evaluate "
+     "bigcode-evaluation-harness bigcodebench vlmeval vlmevalkit inspect mteb deepeval "
+     "lm-harness simple-evals eval-harness lmms-eval alpaca-eval livebench evalscope", ""),
+    # --- generation of pictures, speech, transcripts, documents
+    ("picture generation", INFERENCE, 0.92,
+     "comfyui comfy invokeai invokeai-web fooocus sdnext stable-diffusion-webui sd sd-server "
+     "sd-cli realesrgan-ncnn-vulkan waifu2x-ncnn-vulkan upscayl upscayl-bin rife-ncnn-vulkan "
+     "video2x facefusion roop swapface rembg swarmui easydiffusion iopaint lama-cleaner "
+     "inference-realesrgan inference-gfpgan inference-codeformer", ""),
+    ("speech recognition and synthesis", INFERENCE, 0.94,
+     "whisper whisper-cli whisper-server whisper-stream whisperx whisper-ctranslate2 "
+     "faster-whisper faster-whisper-server speaches insanely-fast-whisper "
+     "wyoming-faster-whisper wyoming-whisper wyoming-piper piper tts tts-server "
+     "whisper-asr-webservice demucs spleeter chatterbox kokoro kokoro-fastapi parakeet "
+     "openedai-speech bark audiocraft.demos rvc subsai whishper", ""),
+    ("document recognition", INFERENCE, 0.92,
+     "nougat marker marker-single marker-server surya-ocr surya-gui docling docling-serve "
+     "mineru magic-pdf olmocr olmocr.pipeline paddleocr easyocr ocrmypdf unstructured-api", ""),
+    ("vision service", INFERENCE, 0.9,
+     "frigate immich-ml deepstream-app deepstream-test5-app codeproject.ai viseron photoprism "
+     "blakeblackshear deepface jetson-inference nvidia-tao-deploy detectnet", ""),
+    # --- science that runs a trained network
+    ("protein structure prediction", INFERENCE, 0.93,
+     "colabfold-batch run-alphafold run-alphafold3 esm-fold esmfold boltz chai-lab chai "
+     "rfdiffusion run-inference protein-mpnn-run proteinmpnn omegafold rosettafold "
+     "run-pretrained-openfold protenix diffdock gnina", ""),
+    ("nanopore basecalling", INFERENCE, 0.92,
+     "dorado dorado-basecall-server guppy-basecaller guppy-basecall-server guppy bonito", ""),
+    ("variant calling with a network", INFERENCE, 0.88,
+     "call-variants run-deepvariant deepvariant clair3 run-clair3.sh medaka", ""),
+    ("game engine with a network", INFERENCE, 0.88, "lc0 leela katago gtp", ""),
+    # --- trainers whose subcommands say something else
+    ("LLaMA-Factory", INFERENCE, 0.95, "llamafactory-cli lmf", "chat api webchat eval"),
+    ("LLaMA-Factory export", OTHER, 0.94, "llamafactory-cli lmf", "export"),
+    ("LLaMA-Factory", TRAINING, 0.95, "llamafactory-cli lmf", "train"),
+    ("LLaMA-Factory web UI", TRAINING, 0.6, "llamafactory-cli lmf", ""),
+    ("Swift", TRAINING, 0.95, "swift swift.cli", "sft pt rlhf"),
+    ("Swift", INFERENCE, 0.94, "swift", "infer deploy app eval rollout sample"),
+    ("Swift export", OTHER, 0.94, "swift", "export merge-lora"),
+    ("TRL", INFERENCE, 0.93, "trl", "chat vllm-serve"),
+    ("TRL", TRAINING, 0.94, "trl", "sft dpo grpo kto reward rloo ppo orpo"),
+    ("Axolotl", TRAINING, 0.95, "axolotl axolotl.cli.train", "train"),
+    ("Axolotl", INFERENCE, 0.94, "axolotl", "inference evaluate vllm-serve lm-eval"),
+    ("Axolotl", OTHER, 0.93,
+     "axolotl",
+     "preprocess merge-lora merge-sharded-fsdp-weights quantize fetch"),
+    ("Axolotl", INFERENCE, 0.94,
+     "axolotl.cli.inference axolotl.cli.evaluate axolotl.cli.vllm-serve", ""),
+    ("Axolotl", OTHER, 0.93,
+     "axolotl.cli.preprocess axolotl.cli.merge-lora axolotl.cli.quantize", ""),
+    ("Axolotl", TRAINING, 0.94, "axolotl.cli.train", ""),
+    ("LitGPT", TRAINING, 0.95,
+     "litgpt",
+     "pretrain finetune finetune_lora finetune_full finetune_adapter"),
+    ("LitGPT", INFERENCE, 0.94, "litgpt", "chat generate serve evaluate"),
+    ("LitGPT", OTHER, 0.92, "litgpt", "convert_to_litgpt convert_from_litgpt merge_lora download"),
+    ("Oumi", TRAINING, 0.94, "oumi", "train tune"),
+    ("Oumi", INFERENCE, 0.94, "oumi", "infer evaluate eval judge synth"),
+    ("Oumi", OTHER, 0.92, "oumi", "quantize"),
+    ("spaCy", TRAINING, 0.93, "spacy", "train pretrain"),
+    ("spaCy", INFERENCE, 0.9, "spacy", "evaluate apply benchmark"),
+    ("Rasa", TRAINING, 0.93, "rasa", "train"),
+    ("Rasa", INFERENCE, 0.9, "rasa", "run shell test"),
+    ("transformers", INFERENCE, 0.93, "transformers transformers-cli", "serve chat serving"),
+    ("CatBoost", TRAINING, 0.93, "catboost", "fit"),
+    ("CatBoost", INFERENCE, 0.92, "catboost", "calc eval-metrics"),
+    ("verl", INFERENCE, 0.9, "verl.trainer.main-generation verl.trainer.main-eval", ""),
+    ("verl", TRAINING, 0.94, "verl.trainer", ""),
+    ("OpenRLHF server", INFERENCE, 0.93,
+     "openrlhf.cli.serve-rm openrlhf.cli.batch-inference openrlhf.cli.interactive-chat", ""),
+    # --- trainers
+    ("fairseq trainer", TRAINING, 0.95, "fairseq-train fairseq-hydra-train fairseq-cli.train", ""),
+    ("fairseq preprocessing", OTHER, 0.92, "fairseq-preprocess", ""),
+    ("fairseq", INFERENCE, 0.95,
+     "fairseq-generate fairseq-interactive fairseq-validate fairseq-eval-lm fairseq-score", ""),
+    ("trainer", TRAINING, 0.92,
+     "nnunetv2-train nnunet-train lerobot-train ns-train mace-run-train open-clip-train.main "
+     "open-clip-train training.main autotrain autotrain.trainers unsloth-cli onetrainer "
+     "accelerate-train paxml.main t5x.train maxtext.train maxtext.maxtext.train "
+     "levanter.main.train-lm torchtitan.train nanotron.run-train rl-zoo3.train "
+     "xtuner.tools.train isaaclab.train sample-factory mlagents-learn nequip-train chgnet "
+     "deepmd-train nemo-rl.examples.run-grpo megatron.training prime-rl.trainer skyrl-train "
+     "tune-run pretrain-gpt pretrain-bert pretrain-t5 pretrain-vlm pretrain-mamba "
+     "simple-trainer run-clm run-mlm run-plm run-glue run-squad run-summarization "
+     "run-translation run-ner run-qa run-swag run-classification run-image-classification "
+     "run-speech-recognition-ctc run-speech-recognition-seq2seq run-audio-classification "
+     "run-seq2seq-qa run-t5-mlm-flax run-clm-flax run-dpo run-sft run-orpo run-grpo "
+     "run-mae-pretraining main-pretrain main-finetune main-linprobe main-dino main-moco "
+     "main-simclr qlora sft dpo grpo", ""),
+    ("boosted trees", TRAINING, 0.88, "lightgbm xgboost xgboost.train catboost", ""),
+    ("Dora experiment", TRAINING, 0.85, "dora", "run launch grid"),
+    ("DeePMD", TRAINING, 0.94, "dp", "train"),
+    ("DeePMD", INFERENCE, 0.9, "dp", "test"),
+    ("DeePMD", OTHER, 0.9, "dp", "freeze compress convert-from"),
+    ("torchtune", TRAINING, 0.85, "tune", "run"),
+    # --- conversion, compression, compilation
+    ("TensorRT engine tool", OTHER, 0.82,
+     "trtexec polygraphy tao-converter tensorrt-converter", ""),
+    ("model conversion", OTHER, 0.93,
+     "optimum-cli olive llmcompressor llm-compressor autogptq auto-gptq autoawq auto-round "
+     "auto-awq gptqmodel modelopt mergekit-yaml mergekit-moe mergekit mergekit-multi onnxsim "
+     "onnxslim tf2onnx tf2onnx.convert paddle2onnx nncf neural-compressor "
+     "ct2-transformers-converter coremltools hqq-quantize ppq aimet brevitas hf-ptq", ""),
+    # --- graphics and the desktop
+    ("display server", OTHER, 0.97,
+     "xorg x xwayland gnome-shell kwin-x11 kwin-wayland plasmashell mutter sway hyprland weston "
+     "gnome-remote-desktop-daemon gdm-x-session cinnamon xfwm4 compiz picom marco nxnode.bin "
+     "xfce4-session gsd-xsettings gjs muffin gamescope gamescope-wl wayfire niri cosmic-comp", ""),
+    ("desktop application", OTHER, 0.95,
+     "firefox firefox-bin firefox-esr chrome google-chrome chromium chromium-browser brave "
+     "msedge opera vivaldi-bin electron code code-oss cursor slack discord teams zoom spotify "
+     "signal-desktop obs obs-studio vlc mpv totem kodi kodi.bin steam steamwebhelper "
+     "gameoverlayui telegram-desktop thunderbird gimp krita inkscape kdenlive alacritty kitty "
+     "wezterm-gui ghostty nautilus gedit webkitwebprocess qtwebengineprocess anydesk teamviewer "
+     "sunshine parsec nxplayer.bin wine64-preloader wine-preloader wineserver retroarch "
+     "dolphin-emu jetbrains-toolbox gnome-control-center gnome-system-monitor "
+     "gnome-terminal-server evince nemo thunar", ""),
+    ("rendering", OTHER, 0.93,
+     "blender redshiftcmdline redshift octane kick arnold karma husk houdini mantra maya "
+     "maya.bin nuke resolve davinciresolve unrealeditor ue4editor ue5editor unity isaac-sim "
+     "omniverse omni.isaac.sim kit gzserver gzclient gazebo gz carlaue4 carlaue4-linux-shipping "
+     "paraview pvserver pvbatch vmd chimerax pymol meshlab cloudcompare povray luxcoreui rviz "
+     "rviz2 v-ray vray appleseed", ""),
+    ("video processing", OTHER, 0.95,
+     "ffmpeg ffprobe handbrakecli handbrake gst-launch-1.0 gst-launch nvenc jellyfin "
+     "jellyfin-ffmpeg plex-transcoder plexmediaserver emby-ffmpeg nvtranscode vapoursynth tdarr "
+     "av1an vspipe mencoder", ""),
+    ("reconstruction from pictures", OTHER, 0.92,
+     "colmap glomap openmvs densifypointcloud meshroom-batch alicevision "
+     "alicevision-depthmapestimation metashape realitycapture opensfm odm pix4d pix4dengine", ""),
+    # --- monitoring, drivers, tests and benchmarks of the hardware
+    ("NVIDIA management", OTHER, 0.97,
+     "nvidia-smi nvidia-persistenced nvidia-cuda-mps-server nvidia-cuda-mps-control "
+     "nv-hostengine nv-fabricmanager nvidia-settings dcgm-exporter dcgmi nvtop nvitop gpustat "
+     "nvidia-powerd nvidia-device-plugin gpu-feature-discovery nvidia-mig-parted dcgm "
+     "dcgmproftester", ""),
+    ("stress or bandwidth test", OTHER, 0.95,
+     "gpu-burn gpu-fryer gpuburn nvbandwidth bandwidthtest p2pbandwidthlatencytest xhpl hpl "
+     "hpcg xhpcg osu-bw osu-latency osu-bibw ib-write-bw ib-read-bw ib-send-bw ib-write-lat "
+     "stress-ng furmark gputest glmark2 vkmark glxgears vkcube unigine heaven superposition "
+     "clpeak mixbench nvvs cuda-memtest gemm cublasmatmulbench babelstream cuda-stream", ""),
+    ("CUDA sample", OTHER, 0.9,
+     "nbody devicequery devicequerydrv matrixmul matrixmulcublas vectoradd simplempi "
+     "batchcublas blackscholes mergesort reduction scan transpose particles smokeparticles "
+     "mandelbrot oceanfft fluidsgl simplegl conjugategradient montecarlo simplemultigpu "
+     "simplecublas simplecufft vector-add cuda-sample cudatensorcoregemm", ""),
+    # --- coins and passwords
+    ("mining or cracking", OTHER, 0.96,
+     "ethminer xmrig xmrig-cuda t-rex trex nbminer lolminer gminer miner phoenixminer "
+     "teamredminer bzminer rigel srbminer-multi ccminer cgminer bminer wildrig-multi "
+     "onezerominer nanominer hashcat hashcat.bin john folding fahclient fahcore-22 fahcore-23 "
+     "boinc boincmgr", ""),
+    # --- simulation and data
+    ("molecular dynamics", OTHER, 0.95,
+     "gmx gmx-mpi gmx-d mdrun lmp lmp-kokkos lmp-gpu lmp-mpi lammps namd2 namd3 charmm pmemd "
+     "pmemd.cuda pmemd.cuda.mpi pmemd.cuda-spfp sander hoomd openmm desmond gamess acemd acemd3 "
+     "halmd genesis spdyn", ""),
+    ("simulation", OTHER, 0.94,
+     "vasp-std vasp-gam vasp-ncl pw.x cp.x ph.x cp2k.psmp cp2k nwchem qmcpack octopus "
+     "berkeleygw siesta gpaw abinit quantum-espresso chroma milc openfoam simplefoam icofoam "
+     "fluent ansys ansysdis starccm+ nekrs nek5000 pyfr specfem3d xspecfem3d wrf.exe icon cosmo "
+     "amrex warpx picongpu gadget gadget4 arepo enzo athenapk nyx minife lulesh2.0 comsol "
+     "abaqus lsdyna matlab dualsphysics dualsphysics5.2linux64 fun3d su2-cfd sw4 openmc shift "
+     "geant4 quda", ""),
+    ("cryo-EM", OTHER, 0.93,
+     "relion relion-refine relion-refine-mpi relion-autopick relion-motion-correction "
+     "motioncor2 motioncor3 gctf ctffind cryosparc-compute cryosparcw cryosparc-compute.run "
+     "warp imod tomo3d aretomo aretomo2", ""),
+    ("genomics", OTHER, 0.92, "pbrun fq2bam haplotypecaller cudaaligner racon-gpu mmseqs", ""),
+    ("data frames and databases", OTHER, 0.92,
+     "dask-cuda-worker dask-worker dask-scheduler dask.distributed distributed.cli.dask-worker "
+     "heavydb omnisci-server kinetica sqream brytlytdb pgstrom", ""),
+    ("Dask worker", OTHER, 0.9, "dask", "cuda worker scheduler"),
+    ("Spark executor", OTHER, 0.7, "coarsegrainedexecutorbackend spark-submit", ""),
+    ("dashboard", OTHER, 0.85, "tensorboard tensorboard.main mlflow wandb aim visdom jtop", ""),
+    # --- anything may run in these
+    ("notebook", UNKNOWN, 0.75,
+     "ipykernel-launcher ipykernel colab-kernel-launcher jupyter jupyter-lab jupyter-notebook "
+     "jupyterhub-singleuser jupyter-labhub marimo ipython spyder-kernels spyder-kernels.console "
+     "rserver rsession code-server nbconvert papermill", ""),
+    ("test runner", UNKNOWN, 0.6, "pytest py.test unittest nose2 tox nox", ""),
+)
+# fmt: on
+
+
+def _tools() -> Mapping[str, tuple[Tool, ...]]:
+    index: dict[str, tuple[Tool, ...]] = {}
+    for label, phase, confidence, names, verbs in _ROWS:
+        tool = Tool(label, phase, confidence, frozenset(names.split()), frozenset(verbs.split()))
+        for name in tool.names:
+            index[name] = (*index.get(name, ()), tool)
+    return index
+
+
+TOOLS: Final = _tools()
+"""The rows that apply to a name, in order."""

@@ -31,9 +31,10 @@ _CFLAGS = (
     *("-shared", f"-Wl,-soname,{SONAME}", "-pthread"),
 )
 _CHANGES = re.compile(
-    r"(?<!Event)(Set(?!Wait|Create|Free)|Reset|Clear|Create|Destroy|Remove|Modify|Freeze|Discover"
-    r"|Activate|Update|Force|Write|Validate)(?=[A-Z_]|$)"
+    r"(Set|Setup|Reset|Clear|Create|Destroy|Remove|Modify|Freeze|Lock|Discover|Activate|Update"
+    r"|Force|Write|Validate)(?=[A-Z_]|$)"
 )
+_CHANGES_NOT = re.compile("Get|EventSet")
 _ENTRY = struct.Struct("112sQQ")  # log_entry_t in nvml_standin.c
 
 
@@ -93,7 +94,7 @@ def build(outdir: Path, version: str | None = None) -> Path:
 
 def state_changing(call: str) -> bool:
     """Whether an NVML call changes something on the machine: a telemetry client never may."""
-    return "Get" not in call and _CHANGES.search(call) is not None
+    return _CHANGES.search(call) is not None and _CHANGES_NOT.search(call) is None
 
 
 def _generate(header: Path, outdir: Path) -> None:

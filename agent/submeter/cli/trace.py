@@ -22,15 +22,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     info = actions.add_parser("info", help="what is in it: GPUs, duration, power, energy")
     info.add_argument("file", type=Path, help="a trace or a power log")
     info.add_argument("--json", action="store_true", help="for machines")
-    info.set_defaults(run=_info)
+    info.set_defaults(action=_info)
     check = actions.add_parser("check", help="exit 0 if it is whole, 1 if cut off, 2 if wrong")
     check.add_argument("file", type=Path, help="a trace or a power log")
-    check.set_defaults(run=_check)
+    check.set_defaults(action=_check)
     convert = actions.add_parser("convert", help="a power log to a native trace")
     convert.add_argument("source", type=Path, metavar="IN", help="a trace or a power log")
     convert.add_argument("target", type=Path, metavar="OUT", help="compressed if it ends in .gz")
     convert.add_argument("--force", action="store_true", help="overwrite OUT")
-    convert.set_defaults(run=_convert)
+    convert.set_defaults(action=_convert)
     examples(
         parser,
         "submeter trace info node.trace.gz",
@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    code: int = arguments.run(arguments)  # each action sets its own
+    code: int = arguments.action(arguments)  # each action sets its own
     return code
 
 

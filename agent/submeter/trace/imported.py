@@ -162,10 +162,18 @@ def _gpu(found: Survey, number: int, stem: str, notes: Notes) -> GpuInfo:
         refresh_ns=median_low(one.steps_ns) if one.steps_ns else NS_PER_S,
         refresh_measured=bool(one.steps_ns),
         memory_total_bytes=one.largest.get("memory_total"),
-        power_limit_max_mw=one.largest.get("limit_max"),
+        power_limit_max_mw=_limit(one),
         scope=labels.get("scope", "gpu"),
         missing=_missing(has),
     )
+
+
+def _limit(one: Seen) -> int | None:
+    """The board's, if logged. What is more than one board has none, but a meter that doubts
+    power beyond a board's limit must be told that this much was drawn."""
+    if one.labels.get("scope", "gpu") == "gpu" or "limit_max" in one.largest:
+        return one.largest.get("limit_max")
+    return max((one.largest.get(name, 0) for name in POWER_FIELDS), default=None)
 
 
 def _source(has: set[str]) -> EnergySource:

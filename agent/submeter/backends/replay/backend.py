@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from submeter.backends import ProcessSource
 from submeter.backends.replay.player import Player
 from submeter.clock import Clock
 from submeter.errors import DeviceLost
@@ -30,7 +31,7 @@ class ReplayBackend:
         self.notice = _notice(trace)
         self._clock = clock
         self._player = Player(trace)
-        self.processes = ReplayProcesses(self._player)
+        self.processes: ProcessSource = ReplayProcesses(self._player)
 
     @property
     def finished(self) -> bool:

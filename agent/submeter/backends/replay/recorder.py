@@ -56,7 +56,7 @@ class RecordingBackend:
     ) -> None:
         self.name = backend.name
         self.notice = backend.notice
-        self.processes = RecordingProcesses(backend.processes, writer, clock, label)
+        self.processes: ProcessSource = RecordingProcesses(backend.processes, writer, clock, label)
         self._backend = backend
         self._writer = writer
         self._clock = clock

@@ -150,23 +150,23 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"submeter {__version__}\n"
 
 
-def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """A parser and those of all its commands and their actions."""
-    yield parser
+def parsers(parser: argparse.ArgumentParser) -> Iterator[tuple[int, argparse.ArgumentParser]]:
+    """The parsers of all commands (level 1) and of their actions (level 2)."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for one in action.choices.values():
-                yield from parsers(one)
+                yield 1, one
+                yield from ((level + 1, inner) for level, inner in parsers(one))
 
 
-def test_every_help_ends_with_an_example_that_the_command_understands() -> None:
+def test_every_help_ends_with_examples_that_the_command_understands() -> None:
     whole = cli.build_parser(cli.command_names())
-    for parser in parsers(whole):
+    for level, parser in parsers(whole):
         epilog = parser.epilog or ""
-        assert re.search(r"^examples?:\n  \S", epilog, re.MULTILINE), parser.prog
-        for line in re.findall(r"^  .*submeter .*$", epilog, re.MULTILINE):
-            words = line.split("submeter ", 1)[1].split(" && ")[0].split(" > ")[0].split(" | ")[0]
-            whole.parse_args(words.split())  # raises where the example is wrong
+        assert level > 1 or re.match(r"examples?:\n  \S", epilog), parser.prog
+        for line in re.findall(r"^  .*?submeter (.*)$", epilog, re.MULTILINE):
+            words = re.split(r" (?:&&|>|\||#) ?", line)[0].split()
+            whole.parse_args(words)  # raises where the example is wrong
 
 
 def test_every_command_is_listed_with_its_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,13 +10,13 @@ from typing import Final
 
 from submeter.attribution import split
 from submeter.ledger import Ledger
-from submeter.metering import CrossCheck
+from submeter.metering import AVERAGE_LAG_NS, CrossCheck
 from submeter.model import (
     Account,
     Floors,
     GpuState,
     Histogram,
-    Method,
+    Interval,
     Owner,
     Phase,
     Posting,
@@ -61,7 +61,7 @@ class About:
 class _Board:
     """What a settlement remembers of a GPU until the next one."""
 
-    crosscheck: CrossCheck
+    crosscheck: CrossCheck | None = None
     sm_time: dict[int, int] | None = None  # PID → SM time of the last utilisation call
     sm_time_at_ns: int = 0
     power_mw: dict[Account, int] | None = None
@@ -115,7 +115,7 @@ class Settlement:
     def _board(self, uuid: str) -> _Board:
         board = self._boards.get(uuid)
         if board is None:
-            board = self._boards[uuid] = _Board(CrossCheck())
+            board = self._boards[uuid] = _Board()
         return board
 
     def _settle_gpu(self, watch: GpuWatch, now_ns: int) -> None:
@@ -132,7 +132,7 @@ class Settlement:
                 power[posting.account] = mean_power_mw(
                     posting.energy_uj, interval.end_ns - interval.start_ns
                 )
-            board.crosscheck.add(closed.interval)
+            _check(board, watch, closed.interval)
         if settled:
             board.power_mw = power
 
@@ -140,7 +140,7 @@ class Settlement:
         interval = closed.interval
         usage = self._usage(closed.held, board)
         postings = split(interval, usage, Floors(), turn=board.turn)
-        return self._ledger.post(interval, _honest(postings))
+        return self._ledger.post(interval, postings)
 
     def _usage(self, held: tuple[Held, ...] | None, board: _Board) -> Usage | None:
         if held is None:
@@ -165,6 +165,7 @@ class Settlement:
         totals = self._ledger.totals(uuid)
         hung = uuid in health.hung
         up = watch.up and not hung
+        tally = watch.tally()
         return GpuState(
             info=replace(
                 watch.info,
@@ -183,11 +184,11 @@ class Settlement:
             suspect_uj=dict(totals.suspect_uj),
             unmetered_ns=dict(totals.unmetered_ns),
             throttle_ns=dict(watch.throttle_ns),
-            crosscheck_ppm=self._board(uuid).crosscheck.ppm(),
+            crosscheck_ppm=_crosscheck_ppm(self._board(uuid)),
             samples=watch.samples,
             missed_ticks=(health.missed_ticks or {}).get(uuid, 0),
-            call_ns=dict(watch.tally.call_ns),
-            errors=dict(watch.tally.errors),
+            call_ns=tally.call_ns,
+            errors=tally.errors,
         )
 
     def _views(self, watch: GpuWatch) -> tuple[ProcessView, ...]:
@@ -246,12 +247,12 @@ def _take_signal(board: _Board, watch: GpuWatch, now_ns: int) -> None:
         board.sm_time = None
 
 
-def _honest(postings: Sequence[Posting]) -> tuple[Posting, ...]:
-    """What goes to nobody in particular was not split by any method."""
-    return tuple(
-        posting._replace(method=Method.UNATTRIBUTED)
-        if posting.account.owner.phase is Phase.UNATTRIBUTED
-        else posting
-        for posting in postings
-    )
+def _check(board: _Board, watch: GpuWatch, interval: Interval) -> None:
+    if board.crosscheck is None:
+        averages = watch.latest is not None and watch.latest.average_mw is not None
+        board.crosscheck = CrossCheck(lag_ns=AVERAGE_LAG_NS if averages else 0)
+    board.crosscheck.add(interval)
 
+
+def _crosscheck_ppm(board: _Board) -> int | None:
+    return None if board.crosscheck is None else board.crosscheck.ppm()

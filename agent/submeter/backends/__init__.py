@@ -37,6 +37,15 @@ class Tally:
         self.call_ns[call] = self.call_ns.get(call, 0) + duration_ns
         self.calls[call] = self.calls.get(call, 0) + 1
 
+    def add(self, other: "Tally") -> None:
+        """Takes over what another tally counted."""
+        for call, duration_ns in other.call_ns.items():
+            self.call_ns[call] = self.call_ns.get(call, 0) + duration_ns
+        for call, count in other.calls.items():
+            self.calls[call] = self.calls.get(call, 0) + count
+        for key, count in other.errors.items():
+            self.errors[key] = self.errors.get(key, 0) + count
+
     def failed(self, call: str, error: str) -> None:
         key = (call, error)
         self.errors[key] = self.errors.get(key, 0) + 1

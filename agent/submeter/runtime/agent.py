@@ -38,18 +38,17 @@ class Agent:
         node: Node,
         settlement: Settlement,
         settle_ns: int,
-        publish: Callable[[Snapshot], None],
     ) -> None:
         self.snapshot: Snapshot | None = None
         self.crashed: BaseException | None = None
         self.driver_error: DriverUnavailable | None = None
-        self.opened = threading.Event()  # the driver answered at least once, or gave an error
-        self.ended = threading.Event()  # somebody must stop the agent: it crashed
+        self.gave_up: DriverUnavailable | None = None  # where a driver was required
+        self.ended = threading.Event()  # somebody must stop the agent
+        self._required = False
         self._clock = clock
         self._node = node
         self._settlement = settlement
         self._settle_ns = settle_ns
-        self._publish = publish
         self._lanes: Lanes | None = None
         self._missed: dict[str, int] = {}
         self._lateness: Histogram | None = None
@@ -59,7 +58,9 @@ class Agent:
         self._settler = threading.Thread(target=self._guarded(self._keep_settling), name="settle")
         self._driver.daemon = self._settler.daemon = True
 
-    def start(self) -> None:
+    def start(self, *, give_up: bool = False) -> None:
+        """``give_up``: end, instead of waiting, where there is no driver at the start."""
+        self._required = give_up
         self._driver.start()
         self._settler.start()
 
@@ -82,6 +83,14 @@ class Agent:
         if not stuck:
             self._node.close()
         return self.snapshot
+
+    def not_ready(self) -> str:
+        """Why the agent can't meter now; empty where it does."""
+        if self.driver_error is not None:
+            return f"no driver: {self.driver_error.reason}"
+        if self.snapshot is None or self._lanes is None:
+            return "starting"
+        return "" if any(gpu.up for gpu in self.snapshot.gpus) else "no GPU can be read"
 
     def driver_attention(self, error: DriverUnavailable) -> None:
         """A watch found the driver gone: called from its lane, so only a signal is left."""
@@ -128,15 +137,17 @@ class Agent:
             self.driver_error = error
             if before is None or before.reason != error.reason:
                 _log.error("%s (%s); the agent stays up and tries again", error, error.reason)
-            self.opened.set()
+            if self._required:
+                self.gave_up = error
+                self.ended.set()
             return False
         self.driver_error = None
         fast, slow = self._node.jobs()
         lanes = Lanes(self._clock, self._crash)
         lanes.start(sample=fast, look=slow)
         self._lanes = lanes
+        self._required = False
         _log.info("metering %d GPU(s)", len(self._node.watches()))
-        self.opened.set()
         return True
 
     def _close(self) -> None:
@@ -166,9 +177,7 @@ class Agent:
 
     def _settle(self) -> None:
         now_ns = self._clock.boottime_ns()
-        snapshot = self._settlement.settle(now_ns, self._clock.wall_ns(), self._health(now_ns))
-        self.snapshot = snapshot
-        self._publish(snapshot)
+        self.snapshot = self._settlement.settle(now_ns, self._clock.wall_ns(), self._health(now_ns))
 
     def _health(self, now_ns: int) -> Health:
         lanes = self._lanes

@@ -74,8 +74,10 @@ class Node:
         slow = []
         for i, watch in enumerate(watches):
             uuid = watch.info.uuid
-            look_ns = now_ns + stagger_ns(i, len(watches), LOOK_NS)
-            survey_ns = now_ns + stagger_ns(i, len(watches), LOOK_NS)
+            # One period early: everybody at once now, so that it is soon known who is there, and
+            # spread out from then on.
+            survey_ns = now_ns + stagger_ns(i, len(watches), SURVEY_NS) - SURVEY_NS
+            look_ns = now_ns + stagger_ns(i, len(watches), LOOK_NS) - LOOK_NS
             slow.append(Job("survey", uuid, SURVEY_NS, survey_ns, watch.survey))
             slow.append(Job("look", uuid, LOOK_NS, look_ns, watch.look))
         return fast, slow

@@ -93,7 +93,7 @@ class GpuWatch:
         self.gauges: Gauges | None = None
         self.throttle_ns: dict[str, int] = {}
         self.samples = 0
-        self.held: tuple[Held, ...] | None = ()
+        self.held: tuple[Held, ...] | None = None  # not known yet: nobody's, rather than idle
         self.closed: deque[Closed] = deque()
         self.batches: deque[Batch] = deque(maxlen=1_024)
         self._processes = processes
@@ -104,12 +104,13 @@ class GpuWatch:
         self._on_driver_error = on_driver_error
         self._probe: list[Reading] | None = []
         self._next_close_ns = 0
-        self._listed: tuple[Held, ...] | None = ()
+        self._listed: tuple[Held, ...] | None = None
         self._cut = False
         self._retry_ns = 0
         self._back_off_ns = _REOPEN_FIRST_NS
         self._last_utilisation_ns = 0
         self._memory_when_listed: int | None = None
+        self._past = Tally()
         self._check_next = 0
         self._list_again_ns = 0
         self._list_gap_ns = 0
@@ -120,9 +121,12 @@ class GpuWatch:
     def info(self) -> GpuInfo:
         return self.device.info
 
-    @property
     def tally(self) -> Tally:
-        return self.device.tally
+        """What all calls cost and which failed, those of devices opened before included."""
+        tally = Tally()
+        tally.add(self._past)
+        tally.add(self.device.tally)
+        return tally
 
     def peaks(self, now_ns: int) -> PowerPeaks | None:
         """Lowest and highest power of the last 15 s."""
@@ -145,9 +149,8 @@ class GpuWatch:
 
     def replace(self, device: Device) -> None:
         """Goes on with a newly opened device for the same GPU; the meter sees what happened."""
-        self.device = device
         self.driver_error = None
-        self._rise()
+        self._take(device)
         self._cut = True
 
     def _read(self, now_ns: int) -> None:
@@ -184,7 +187,7 @@ class GpuWatch:
         self.down_reason = reason
         self.latest = self.activity = self.gauges = None
         self.meter.lost(now_ns)
-        self._listed = ()
+        self._listed = None
         self._cut = True
         self._retry_ns = now_ns + self._back_off_ns
 
@@ -197,16 +200,20 @@ class GpuWatch:
 
     def _find_again(self, now_ns: int) -> None:
         try:
-            self.device = self._reopen(self.info.uuid)
+            device = self._reopen(self.info.uuid)
         except (DeviceLost, DriverUnavailable, ReadFailed) as error:
             self._back_off_ns = min(2 * self._back_off_ns, _REOPEN_MOST_NS)
             self._retry_ns = now_ns + self._back_off_ns
             if isinstance(error, DriverUnavailable):
                 self._fall_with_driver(now_ns, error)
             return
-        self._rise()
+        self._take(device)
 
-    def _rise(self) -> None:
+    def _take(self, device: Device) -> None:
+        """The GPU is there again, perhaps through another handle."""
+        if device.tally is not self.device.tally:
+            self._past.add(self.device.tally)
+        self.device = device
         self.up = True
         self.down_reason = ""
         self._back_off_ns = _REOPEN_FIRST_NS
@@ -269,14 +276,16 @@ class GpuWatch:
     def _list_holders(self, now_ns: int) -> None:
         holders = self.device.holders(now_ns)
         listed = None if holders is None else self._identified(holders)
-        self._memory_when_listed = self.activity and self.activity.memory_used_bytes
+        activity = self.activity
+        self._memory_when_listed = None if activity is None else activity.memory_used_bytes
         changed = _who(listed) != _who(self._listed)
         # Listing is the most expensive call (4.5 ms): back off where memory moves all the time
         # though nobody comes or goes.
         self._list_gap_ns = 0 if changed else min(max(LOOK_NS, 2 * self._list_gap_ns), SURVEY_NS)
         self._list_again_ns = now_ns + self._list_gap_ns
-        self._cut = self._cut or changed
-        self._listed = listed
+        self._listed = listed  # before the flag: the fast path reads them the other way round
+        if changed:
+            self._cut = True
 
     def _identified(self, holders: Sequence[Holder]) -> tuple[Held, ...]:
         return tuple(Held(holder, self._processes.identify(holder.pid)) for holder in holders)

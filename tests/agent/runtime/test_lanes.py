@@ -61,7 +61,9 @@ def test_a_hung_job_moves_the_others_to_a_lane_of_their_own(
         release.wait(30)
 
     others = [Counter(30) for _ in range(3)]
-    group = lanes([_job("0", others[0]), _job("1", hang), _job("2", others[1]), _job("3", others[2])])
+    group = lanes(
+        [_job("0", others[0]), _job("1", hang), _job("2", others[1]), _job("3", others[2])]
+    )
     assert hangs.wait(10)
     for other in others:
         assert other.reached.wait(10), "a healthy GPU was held up by the hung one"

@@ -17,7 +17,7 @@ from submeter.backends.mock.processes import MockProcesses
 from submeter.backends.mock.ring import Ring
 from submeter.backends.mock.sensors import Sensors, marks_ns
 from submeter.clock import Clock
-from submeter.errors import DriverUnavailable
+from submeter.errors import DeviceLost, DriverUnavailable
 from submeter.model import EnergySource, Missing
 from submeter.units import PJ_PER_UJ
 
@@ -53,12 +53,7 @@ class MockBackend:
         for fault in self.scenario.faults:
             if fault.kind == "driver_unavailable" and fault.active(now_ns):
                 raise DriverUnavailable(fault.reason, f"simulated: {fault.reason}")
-        vanished = {
-            gpu
-            for fault in self.scenario.faults
-            if fault.kind == "vanish" and fault.active(now_ns)
-            for gpu in fault.gpus
-        }
+        vanished = self._vanished(now_ns)
         self._open = [
             self._device(gpu, self._origin_ns)
             for gpu in range(len(self._uuids))
@@ -67,6 +62,25 @@ class MockBackend:
         if not self._open:
             raise DriverUnavailable("no_gpu", "simulated: no GPU is there")
         return tuple(self._open)
+
+    def reopen(self, uuid: str) -> MockDevice:
+        """A board that was lost. Raises DeviceLost while it is still gone."""
+        if uuid not in self._uuids or self._origin_ns is None:
+            raise DeviceLost("not_found", f"simulated: there is no board {uuid}")
+        gpu = self._uuids.index(uuid)
+        if gpu in self._vanished(self._clock.boottime_ns() - self._origin_ns):
+            raise DeviceLost("not_found", f"simulated: {uuid} is gone")
+        device = self._device(gpu, self._origin_ns)
+        self._open.append(device)
+        return device
+
+    def _vanished(self, elapsed_ns: int) -> set[int]:
+        return {
+            gpu
+            for fault in self.scenario.faults
+            if fault.kind == "vanish" and fault.active(elapsed_ns)
+            for gpu in fault.gpus
+        }
 
     def close(self) -> None:
         """Devices given out before are of no use any more; calls that hang come back."""

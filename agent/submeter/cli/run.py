@@ -1,0 +1,55 @@
+"""``submeter run``: configuration in, the agent in the foreground until a signal ends it."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from submeter.cli._options import add_common, examples, settings
+from submeter.cli.output import printable
+
+HELP = "the agent: meters every GPU of this node and serves what it finds"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_common(parser)
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        metavar="OUT.json",
+        help="at the end, write what the simulated processes really used (mock only)",
+    )
+    parser.add_argument(
+        "--exit-at-end",
+        action="store_true",
+        help="end when a recording has been played, instead of going on serving its totals",
+    )
+    examples(
+        parser,
+        "submeter run",
+        "submeter run --config /etc/submeter/submeter.toml --set sampling.rate_hz=50",
+        "submeter run --backend mock --scenario scenario.toml --truth truth.json",
+        "submeter run --backend replay --trace node.trace.gz --speed 10",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from submeter.runtime.service import serve
+
+    config = settings(arguments)
+    start_logging()
+    return serve(config, truth=arguments.truth, exit_at_end=arguments.exit_at_end)
+
+
+def start_logging() -> None:
+    """Messages to stderr, one line each: journald adds the time, and names can't break lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("submeter: %(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.raiseExceptions = False  # a closed stderr is no reason to stop metering
+
+
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.exc_info else printable(text)

@@ -1,0 +1,147 @@
+"""What a node offers in, findings with what to do about them out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from submeter.errors import DriverUnavailable
+from submeter.model import EnergySource, GpuInfo
+from submeter.units import NS_PER_MS
+
+
+class Level(StrEnum):
+    """How a finding reads: all is well, something is less than it could be, something fails."""
+
+    OK = "ok"
+    NOTE = "note"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the checklist. ``fix`` says what to do; empty where there is nothing to do."""
+
+    level: Level
+    subject: str
+    text: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the node lets the agent see, besides its GPUs."""
+
+    host_pids: bool  # the PIDs NVML names are the PIDs we see
+    foreign_environ: bool  # environments of other users' processes can be read
+    state_dir: str
+    state_dir_problem: str = ""
+
+
+_DRIVER_FIXES: Final = {
+    "library_missing": "install the NVIDIA driver (libnvidia-ml.so.1 is part of it); in a "
+    "container, give it the GPUs (--gpus all, or the NVIDIA runtime class)",
+    "driver_not_loaded": "load the kernel module: modprobe nvidia; then look at dmesg",
+    "version_mismatch": "the driver was updated while its old module is loaded: reboot, or stop "
+    "everything on the GPUs and reload the module; a running agent finds the new one by itself",
+    "no_permission": "make /dev/nvidia* readable for the user that runs the agent",
+    "no_gpu": "the driver runs but shows no GPU: look at lspci and dmesg",
+}
+
+_SOURCES: Final = {
+    EnergySource.COUNTER: (
+        Level.OK,
+        "energy from the hardware counter: nothing is lost between two readings",
+    ),
+    EnergySource.AVERAGE: (
+        Level.NOTE,
+        "no energy counter; energy is the integral of the 1-s average power",
+    ),
+    EnergySource.INSTANT: (
+        Level.NOTE,
+        "no energy counter; energy is the integral of instantaneous power: loads faster than the "
+        "sensor's window are missed",
+    ),
+    EnergySource.NONE: (
+        Level.FAIL,
+        "neither an energy counter nor power: not measurable, and reported as such",
+    ),
+}
+
+ACCURACY: Final = (
+    "the parts add up to the counter exactly; the sensor itself is good for about ±5 % "
+    "(16 boards against an external meter: −8 … +13 %, mean −2 %; arXiv 2312.02741)"
+)
+
+
+def driver_findings(error: DriverUnavailable) -> Iterator[Finding]:
+    """Why there is no GPU to meter, and what to do."""
+    fix = _DRIVER_FIXES.get(error.reason, "see the driver's messages: dmesg | grep -i nvidia")
+    yield Finding(Level.FAIL, "driver", str(error), fix)
+    yield Finding(
+        Level.NOTE,
+        "without a GPU",
+        "everything else can be tried on the simulated node",
+        "submeter demo",
+    )
+
+
+def gpu_findings(info: GpuInfo) -> Iterator[Finding]:
+    """What one GPU can and can't tell."""
+    subject = f"GPU {info.index}"
+    yield Finding(Level.OK, subject, f"{info.name}, {info.uuid}, driver {info.driver}")
+    level, text = _SOURCES[info.energy_source]
+    yield Finding(level, subject, text)
+    refresh = f"new sensor values every {info.refresh_ns / NS_PER_MS:.0f} ms"
+    how = "measured" if info.refresh_measured else "assumed: it could not be measured now"
+    window = f"; a power value covers {info.power_window}" if info.power_window else ""
+    yield Finding(Level.OK, subject, f"{refresh} ({how}){window}")
+    if info.scope != "gpu":
+        yield Finding(
+            Level.NOTE,
+            subject,
+            f"energy and power are of the whole {info.scope}, not the GPU alone",
+        )
+    if info.mig:
+        yield Finding(
+            Level.NOTE, subject, "partitioned (MIG): energy exists for the whole GPU only"
+        )
+    for missing in info.missing:
+        yield Finding(Level.NOTE, subject, f"no {missing.capability}: {missing.reason}")
+
+
+def node_findings(around: Surroundings) -> Iterator[Finding]:
+    """What the node lets the agent see of processes, and whether it can keep a ledger."""
+    if around.host_pids:
+        yield Finding(Level.OK, "processes", "the PIDs that the driver names can be resolved")
+    else:
+        yield Finding(
+            Level.WARN,
+            "processes",
+            "in a PID namespace of its own: what the driver names can't be resolved, and its "
+            "energy stays unattributed",
+            "run on the host, or with hostPID: true (Kubernetes), --pid=host (Docker)",
+        )
+    if not around.foreign_environ:
+        yield Finding(
+            Level.NOTE,
+            "processes",
+            "environments of other users' processes can't be read: SUBMETER_PHASE set there is "
+            "not seen; nothing else needs it",
+        )
+    if around.state_dir_problem:
+        yield Finding(
+            Level.WARN,
+            "state",
+            around.state_dir_problem,
+            f"make {around.state_dir} writable, or choose another with --state-dir",
+        )
+    else:
+        yield Finding(Level.OK, "state", f"{around.state_dir} can be used")
+
+
+def worst(findings: Sequence[Finding]) -> Level:
+    """The gravest level among findings."""
+    order = list(Level)
+    return max((finding.level for finding in findings), key=order.index, default=Level.OK)

@@ -1,0 +1,195 @@
+"""A configuration in, the whole agent out: everything opened, then threads, then signals.
+
+Whatever can be wrong with what the user gave is found before the first thread starts.
+"""
+
+import gc
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from submeter import __version__
+from submeter.backends import Backend, load
+from submeter.clock import Clock, ScaledClock, SystemClock
+from submeter.config import Config, backend_options
+from submeter.errors import EXIT_FAILED, EXIT_OK, InputError
+from submeter.exporting import Exporter
+from submeter.exporting import load as load_exporter
+from submeter.ledger import Ledger
+from submeter.model import Snapshot
+from submeter.runtime.agent import Agent
+from submeter.runtime.pushing import Pusher
+from submeter.runtime.state import held
+from submeter.sampling.node import Node
+from submeter.settlement import About, Settlement
+from submeter.units import UJ_PER_J, decimal
+from submeter.web.app import routes
+from submeter.web.broadcast import Broadcast
+from submeter.web.server import Server
+from submeter.workloads import ProcessTable
+
+_log = logging.getLogger(__name__)
+
+_SWITCH_INTERVAL_S: Final = 0.0005
+"""How long a thread may hold the interpreter while another waits: a scrape that is being rendered
+must not make the sampler late (the default is 5 ms)."""
+
+
+def serve(config: Config, *, truth: Path | None = None, exit_at_end: bool = False) -> int:
+    """Runs the agent until SIGINT or SIGTERM; the exit code.
+
+    Raises InputError, StateUnusable, ListenFailed before anything runs, and DriverUnavailable
+    where ``require_gpu`` is set and there is none.
+    """
+    clock = _clock(config)
+    backend = load(config.backend, clock, backend_options(config))
+    if truth is not None and not hasattr(backend, "truth"):
+        raise InputError("--truth needs --backend mock: nobody knows the truth of a real node")
+    with ExitStack() as stack:
+        state_dir = stack.enter_context(held(config.state_dir))
+        service = Service(config, clock, backend)
+        stack.callback(service.close)
+        url = service.open()
+        _announce(url, backend, state_dir)
+        code = service.run(exit_at_end=exit_at_end)
+    if truth is not None:
+        truth.write_text(json.dumps(backend.truth(), indent=2) + "\n")  # type: ignore[attr-defined]
+    return code
+
+
+class Service:
+    """Owns the parts of a running agent: open, run, close."""
+
+    def __init__(self, config: Config, clock: Clock, backend: Backend) -> None:
+        self._config = config
+        self._backend = backend
+        self._hub = Broadcast()
+        self._exporters: list[Exporter] = []
+        self._pushers: list[Pusher] = []
+        self._stop_server = threading.Event()
+        self._node = Node(
+            backend,
+            clock,
+            period_ns=config.sampling.period_ns,
+            settle_ns=config.settle.interval_ns,
+            on_reading=self._hub.publish,
+            on_driver_error=lambda error: self._agent.driver_attention(error),
+        )
+        about = About(
+            backend=backend.name,
+            version=__version__,
+            started_wall_ns=clock.wall_ns(),
+            notice=backend.notice,
+            power_budget_mw=config.node.power_budget_mw,
+        )
+        settlement = Settlement(
+            about, Ledger(config.max_series), ProcessTable(backend.processes), self._node.watches
+        )
+        self._agent = Agent(clock, self._node, settlement, config.settle.interval_ns)
+        self._server: Server | None = None
+        self._server_thread: threading.Thread | None = None
+
+    def open(self) -> str:
+        """Loads the exporters and takes the address; the URL of the page."""
+        for name, options in self._config.exporters.items():
+            exporter = load_exporter(name, options)
+            self._exporters.append(exporter)
+            if exporter.interval_ns is not None:
+                self._pushers.append(Pusher(exporter, exporter.interval_ns, self._snapshot))
+        table = routes(self._snapshot, self._exporters, self._hub, self._agent.not_ready)
+        web = self._config.web
+        self._server = Server(
+            table, web.listen.host, web.listen.port, allow_remote=web.allow_remote
+        )
+        return self._server.bind()
+
+    def run(self, *, exit_at_end: bool) -> int:
+        """Starts everything, waits for the end, stops everything."""
+        assert self._server is not None
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        ended = self._agent.ended
+        thread = threading.Thread(
+            target=self._server.run, args=(self._stop_server,), name="web", daemon=True
+        )
+        with _ending(ended):
+            self._server_thread = thread
+            thread.start()
+            for pusher in self._pushers:
+                pusher.start()
+            self._agent.start(give_up=self._config.require_gpu)
+            gc.collect()
+            gc.freeze()  # what is there now stays: collections need not look at it again
+            _wait(ended, self._backend if exit_at_end else None)
+        snapshot = self._agent.stop()
+        for pusher in self._pushers:
+            pusher.stop(snapshot)
+        _say_goodbye(snapshot)
+        if self._agent.gave_up is not None:
+            raise self._agent.gave_up
+        return EXIT_OK if self._agent.crashed is None else EXIT_FAILED
+
+    def close(self) -> None:
+        """Gives everything back; called whatever happened."""
+        self._stop_server.set()
+        if self._server_thread is not None:
+            self._server_thread.join(timeout=2.0)
+        elif self._server is not None:
+            self._server.close()
+        for exporter in self._exporters:
+            exporter.close()
+
+    def _snapshot(self) -> Snapshot | None:
+        return self._agent.snapshot
+
+
+def _clock(config: Config) -> Clock:
+    if config.backend != "replay" or config.replay.trace is None:
+        return SystemClock()
+    from submeter.backends.replay import opening
+
+    first = opening(config.replay.trace)
+    for warning in first.warnings:
+        _log.warning("%s", warning)
+    return ScaledClock(first.start_boottime_ns, first.start_wall_ns, config.replay.speed)
+
+
+def _announce(url: str, backend: Backend, state_dir: Path) -> None:
+    if backend.notice:
+        _log.warning("%s", backend.notice)
+    _log.info("serving %s and %smetrics; state in %s", url, url, state_dir)
+
+
+@contextmanager
+def _ending(ended: threading.Event) -> Iterator[None]:
+    """While inside, SIGINT and SIGTERM set the event instead of ending the process."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        ended.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait(ended: threading.Event, until_finished: Backend | None) -> None:
+    """Until somebody ends it, or the recording is over."""
+    while not ended.wait(timeout=None if until_finished is None else 0.2):
+        if getattr(until_finished, "finished", False):
+            return
+
+
+def _say_goodbye(snapshot: Snapshot | None) -> None:
+    total_uj = sum(gpu.energy_uj for gpu in snapshot.gpus) if snapshot else 0
+    if snapshot is not None and snapshot.gpus:
+        joules = decimal(total_uj, len(str(UJ_PER_J)) - 1)
+        _log.info("metered %s J on %d GPU(s)", joules, len(snapshot.gpus))

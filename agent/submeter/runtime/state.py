@@ -1,0 +1,61 @@
+"""A state directory in, the right to be its only agent out."""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from submeter.errors import StateUnusable
+
+LOCK_NAME: Final = "agent.lock"
+
+
+@contextmanager
+def held(directory: Path) -> Iterator[Path]:
+    """Holds the state directory for this process; the kernel lets go whatever ends it.
+
+    Raises StateUnusable where it can't be used, or another agent has it.
+    """
+    handle = _locked(directory)
+    try:
+        yield directory
+    finally:
+        os.close(handle)
+
+
+def problem(directory: Path) -> str:
+    """Why the directory could not be held now; empty where it could."""
+    try:
+        with held(directory):
+            return ""
+    except StateUnusable as error:
+        return str(error)
+
+
+def _locked(directory: Path) -> int:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = directory / LOCK_NAME
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateUnusable(
+            f"the state directory {directory} can't be used: {error.strerror}; "
+            "choose another with --state-dir"
+        ) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(handle)
+        if error.errno != errno.EWOULDBLOCK:
+            raise StateUnusable(f"{directory} can't be locked: {error.strerror}") from error
+        raise StateUnusable(
+            f"another agent (PID {holder}) uses {directory}; stop it, or choose another "
+            "directory with --state-dir"
+        ) from error
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return handle

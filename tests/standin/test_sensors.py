@@ -116,8 +116,8 @@ def test_instant_and_average_power_are_means_of_the_truth(
 
 def test_values_change_at_the_refresh_and_not_between(client: "Client") -> None:
     (gpu,) = client.start("gpu 0 refresh_ms=50", "load 0 ramp from_mw=0 to_mw=9e8 to=9000")
-    started, seen = client.world.now(), set()
-    reads = 0
+    started, reads = client.world.now(), 0
+    seen: set[int] = set()
     while client.world.now() < started + 0.3 or len(seen) < 3:
         seen.add(client.fields(gpu, 186)[0].value.uiVal)
         reads += 1

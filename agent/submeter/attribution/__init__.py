@@ -1,0 +1,6 @@
+"""Intervals in, postings out: who used which microjoule, and how that was found."""
+
+from submeter.attribution.apportion import apportion
+from submeter.attribution.split import split
+
+__all__ = ["apportion", "split"]

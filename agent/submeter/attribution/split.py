@@ -1,0 +1,168 @@
+"""An interval and who held the GPU in, postings that add up to it out.
+
+Energy = floor (component idle) + step because somebody holds the GPU (context) + work (dynamic).
+
+| who held it                    | floor and step        | the rest                              |
+|--------------------------------|-----------------------|---------------------------------------|
+| nobody watched                 | unattributed, "(not observed)", all of it                     |
+| the driver can't list holders  | unattributed, "(unknown holders)", all of it                  |
+| nobody                         | idle, all of it       | (idle too, unless the driver names SM |
+|                                |                       | time of strangers: theirs)            |
+| one owner                      | theirs, exclusive     | theirs, exclusive                     |
+| several, SM time known         | equally by holder     | proportional to SM time               |
+| … and no SM time at all        | equally by holder     | equally by holder: nobody worked      |
+| … and no such signal           | equally by holder     | unattributed, "(no signal)"           |
+
+Several holders with one owner are one account. SM time of PIDs that are no known holder is its own
+share, unattributed, "(unknown process)". When the driver says that nobody worked, what exceeds the
+bare floor is there because somebody holds the GPU (context), and where the bare floor isn't learnt
+yet, the two can't be told apart: idle. What goes to an owner that is itself unattributed (a PID
+that means nothing here) is unattributed by method, too.
+
+For the cost game v(S) = floor + step·[S ≠ ∅] + Σ work, this split is its Shapley value.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from submeter.attribution.apportion import apportion
+from submeter.model import (
+    Account,
+    Component,
+    Floors,
+    Interval,
+    Method,
+    Owner,
+    Phase,
+    Posting,
+    Usage,
+)
+from submeter.units import PJ_PER_UJ
+
+IDLE: Final = Owner(Phase.IDLE)
+NOT_OBSERVED: Final = Owner(Phase.UNATTRIBUTED, workload="(not observed)")
+UNKNOWN_HOLDERS: Final = Owner(Phase.UNATTRIBUTED, workload="(unknown holders)")
+UNKNOWN_PROCESS: Final = Owner(Phase.UNATTRIBUTED, workload="(unknown process)")
+NO_SIGNAL: Final = Owner(Phase.UNATTRIBUTED, workload="(no signal)")
+
+
+class _Who(NamedTuple):
+    """An owner on a MIG instance: an account but for the component."""
+
+    owner: Owner
+    mig: str = ""
+
+
+class _Slice(NamedTuple):
+    """Some energy of one component, to be shared by weight."""
+
+    component: Component
+    method: Method
+    energy_uj: int
+    weights: dict[_Who, int]
+
+
+def split(
+    interval: Interval, usage: Usage | None, floors: Floors, turn: int = 0
+) -> tuple[Posting, ...]:
+    """Who used the interval's energy; Σ of the postings = ``interval.energy_uj``, always.
+
+    ``usage`` None: the driver can't list the holders. ``turn``: counts up with every interval, so
+    that single microjoules which can't be divided go round.
+    """
+    merged: dict[tuple[Account, Method], int] = {}
+    for part in _slices(interval, usage, floors):
+        shares = apportion(part.energy_uj, list(part.weights.values()), turn)
+        for who, energy_uj in zip(part.weights, shares, strict=True):
+            account = Account(interval.gpu_uuid, who.mig, part.component, who.owner)
+            unknown = who.owner.phase is Phase.UNATTRIBUTED
+            key = (account, Method.UNATTRIBUTED if unknown else part.method)
+            merged[key] = merged.get(key, 0) + energy_uj
+    return tuple(
+        Posting(account, method, energy_uj)
+        for (account, method), energy_uj in merged.items()
+        if energy_uj
+    )
+
+
+def _slices(interval: Interval, usage: Usage | None, floors: Floors) -> Sequence[_Slice]:
+    total_uj = interval.energy_uj
+    if not interval.observed:
+        return [_unattributed(total_uj, NOT_OBSERVED)]
+    if usage is None:
+        return [_unattributed(total_uj, UNKNOWN_HOLDERS)]
+    idle_uj, context_uj, rest_uj = _layers(interval, floors)
+    if not usage.holders:
+        return _nobody(total_uj, idle_uj, usage)
+    holders = _holders(usage)
+    alone = len(holders) == 1 and not usage.foreign_sm_time
+    equally = Method.EXCLUSIVE if alone else Method.EQUAL
+    return [
+        _Slice(Component.IDLE, equally, idle_uj, holders),
+        _Slice(Component.CONTEXT, equally, context_uj, holders),
+        _rest(rest_uj, usage, floors, holders, alone),
+    ]
+
+
+def _layers(interval: Interval, floors: Floors) -> tuple[int, int, int]:
+    """Floor, context step and the rest, in µJ; their sum is the interval's energy."""
+    duration_ns = interval.end_ns - interval.start_ns
+    left_uj = interval.energy_uj
+    idle_uj = min(left_uj, floors.idle_mw * duration_ns // PJ_PER_UJ)
+    left_uj -= idle_uj
+    context_uj = min(left_uj, floors.context_mw * duration_ns // PJ_PER_UJ)
+    return idle_uj, context_uj, left_uj - context_uj
+
+
+def _nobody(total_uj: int, idle_uj: int, usage: Usage) -> Sequence[_Slice]:
+    nobody = {_Who(IDLE): 1}
+    if not usage.foreign_sm_time:
+        return [_Slice(Component.IDLE, Method.IDLE, total_uj, nobody)]
+    return [
+        _Slice(Component.IDLE, Method.IDLE, idle_uj, nobody),
+        _unattributed(total_uj - idle_uj, UNKNOWN_PROCESS),
+    ]
+
+
+def _rest(
+    energy_uj: int, usage: Usage, floors: Floors, holders: dict[_Who, int], alone: bool
+) -> _Slice:
+    """What exceeds the floor and the step."""
+    worked = None if usage.sm_time is None else _worked(usage)
+    if worked is not None and not worked:
+        component = Component.CONTEXT if floors.idle_mw else Component.IDLE
+        return _Slice(component, Method.EXCLUSIVE if alone else Method.EQUAL, energy_uj, holders)
+    if alone:
+        return _Slice(Component.DYNAMIC, Method.EXCLUSIVE, energy_uj, holders)
+    if worked is None:
+        return _unattributed(energy_uj, NO_SIGNAL)
+    return _Slice(Component.DYNAMIC, Method.PROPORTIONAL, energy_uj, worked)
+
+
+def _unattributed(energy_uj: int, owner: Owner) -> _Slice:
+    return _Slice(Component.DYNAMIC, Method.UNATTRIBUTED, energy_uj, {_Who(owner): 1})
+
+
+def _holders(usage: Usage) -> dict[_Who, int]:
+    """How many processes of each account hold the GPU."""
+    return _tally((who, 1) for who in _each(usage))
+
+
+def _worked(usage: Usage) -> dict[_Who, int]:
+    """SM time of each account, strangers included; only those that worked."""
+    sm_time = usage.sm_time or {}
+    times = [(who, sm_time.get(i, 0)) for i, who in enumerate(_each(usage))]
+    times.append((_Who(UNKNOWN_PROCESS), usage.foreign_sm_time))
+    return _tally((who, time) for who, time in times if time > 0)
+
+
+def _each(usage: Usage) -> Iterator[_Who]:
+    migs = usage.mig or ("",) * len(usage.holders)
+    return (_Who(owner, mig) for owner, mig in zip(usage.holders, migs, strict=True))
+
+
+def _tally(counts: Iterator[tuple[_Who, int]]) -> dict[_Who, int]:
+    tally: dict[_Who, int] = {}
+    for who, count in counts:
+        tally[who] = tally.get(who, 0) + count
+    return tally

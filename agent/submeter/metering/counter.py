@@ -1,0 +1,236 @@
+"""Values of a hardware energy counter in, energy to book out: every rule about counters.
+
+A counter is believed as far as the board could have drawn the energy. What may be booked is a
+bucket that fills at ``headroom`` × power limit with the time since the last booked value and holds
+a little burst besides, so whatever a counter says, any time T is booked ≤ headroom·limit·T + burst.
+
+| the new value, against the highest one believed ("base") | booked | and                       |
+|----------------------------------------------------------|--------|---------------------------|
+| the first one ever                                       | 0      | it is the base            |
+| equal                                                    | 0      |                           |
+| more, and plausible for the time                         | Δ      | it is the base            |
+| more than plausible                                      | 0      | Δ is suspect (jump); it is|
+|                                                          |        | the base; mark the old one|
+| less by ≤ ``jitter``, not near zero                      | 0      | base stays: nothing until |
+|                                                          |        | it is passed; jitters + 1 |
+| less by more: restart, plausible if counted from zero    | value  | epoch + 1, resets + 1; it |
+|                                                          |        | is the base; mark the old |
+| the same, implausible                                    | 0      | value is suspect (reset); |
+|                                                          |        | else the same             |
+| back at a mark or above it, plausible since then         | Δ since| minus what was booked     |
+|                                                          | mark   | since (the next gains pay |
+|                                                          |        | what was too much); it is |
+|                                                          |        | the base                  |
+| any of these after a stall that was bridged by ∫power    | minus the bridged, ≥ 0             |
+
+A mark is a base that was left by a jump or a restart; it lives for ``recall_ns``. The sentence
+that counts is the last but one: a counter that falls to 200 J and comes back has not used its
+lifetime again, and one that jumps to the moon and comes back has not been there.
+"""
+
+from typing import Final, NamedTuple
+
+from submeter.metering.limits import DEFAULT, Limits
+from submeter.model import SuspectReason
+from submeter.units import PJ_PER_UJ
+
+_MARKS: Final = 4
+
+
+class Mark(NamedTuple):
+    """A base and what was known when it was left."""
+
+    base_uj: int
+    at_ns: int
+    bucket_pj: int  # what could still be booked at that moment
+    booked_uj: int  # all energy booked until then
+
+
+class Faults(NamedTuple):
+    """What was odd about the counter since the last time somebody asked."""
+
+    suspect_uj: tuple[tuple[SuspectReason, int], ...] = ()
+    jitters: int = 0
+    resets: int = 0
+
+
+NO_FAULTS: Final = Faults()
+
+
+class Counter:
+    """Owns what is believed of one GPU's counter."""
+
+    __slots__ = (
+        "_base_uj",
+        "_booked_uj",
+        "_bridged_uj",
+        "_bucket_pj",
+        "_burst_pj",
+        "_faulty",
+        "_jitters",
+        "_limits",
+        "_marks",
+        "_owed_uj",
+        "_power_mw",
+        "_resets",
+        "_suspect_uj",
+        "at_ns",
+        "epoch",
+        "raw_uj",
+        "since_ns",
+    )
+
+    def __init__(self, power_mw: int, refresh_ns: int, limits: Limits = DEFAULT) -> None:
+        """``power_mw``: the highest mean power that is believed, headroom included."""
+        self.raw_uj: int | None = None  # the last value as it came
+        self.epoch = 0
+        self.at_ns = 0  # when the base was last moved
+        self.since_ns = 0  # the time from which on the last booked energy was used
+        self._power_mw = power_mw
+        self._burst_pj = power_mw * (limits.burst_ns + refresh_ns)
+        self._limits = limits
+        self._base_uj = 0
+        self._bucket_pj = self._burst_pj
+        self._booked_uj = 0
+        self._bridged_uj = 0  # part of it: posted from ∫power since the base was moved
+        self._owed_uj = 0  # booked for a counter that had only fallen: the next gains repay it
+        self._marks: list[Mark] = []
+        self._faulty = False
+        self._suspect_uj: dict[SuspectReason, int] = {}
+        self._jitters = 0
+        self._resets = 0
+
+    def advance(self, at_ns: int, value_uj: int) -> int:
+        """Takes a value that differs from the last one; gives the µJ to book, ≥ 0."""
+        if self._marks or self._bridged_uj or self._owed_uj or self.raw_uj is None:
+            return self._advance_oddly(at_ns, value_uj)
+        delta_uj = value_uj - self._base_uj
+        left_pj = self._power_mw * (at_ns - self.at_ns) + self._bucket_pj - delta_uj * PJ_PER_UJ
+        if delta_uj <= 0 or left_pj < 0:
+            return self._advance_oddly(at_ns, value_uj)
+        self.raw_uj = self._base_uj = value_uj
+        self.since_ns = self.at_ns
+        self.at_ns = at_ns
+        self._bucket_pj = min(left_pj, self._burst_pj)
+        self._booked_uj += delta_uj
+        return delta_uj
+
+    def bridge(self, energy_uj: int) -> None:
+        """That much was posted from ∫power while the counter stood still."""
+        self._bridged_uj += energy_uj
+        self._booked_uj += energy_uj
+
+    def take_faults(self) -> Faults:
+        """What was odd since the last call."""
+        if not self._faulty:
+            return NO_FAULTS
+        faults = Faults(tuple(sorted(self._suspect_uj.items())), self._jitters, self._resets)
+        self._faulty = False
+        self._suspect_uj = {}
+        self._jitters = self._resets = 0
+        return faults
+
+    # ---- the rare rows of the table --------------------------------------------------------
+
+    def _advance_oddly(self, at_ns: int, value_uj: int) -> int:
+        last_uj, self.raw_uj = self.raw_uj, value_uj
+        if last_uj is None:
+            self._move(at_ns, value_uj, self._burst_pj)
+            return 0
+        delta_uj = value_uj - self._base_uj
+        if delta_uj == 0:
+            return 0
+        if delta_uj > 0 and self._ordinary(at_ns, delta_uj):
+            return self._book(at_ns, value_uj, self._here(), delta_uj)
+        mark = self._mark_returned_to(at_ns, value_uj)
+        if mark is not None:
+            return self._come_back(at_ns, value_uj, mark)
+        if delta_uj > 0:
+            return self._leap(at_ns, value_uj, delta_uj)
+        if value_uj < self._limits.jitter_uj or -delta_uj > self._limits.jitter_uj:
+            return self._restart(at_ns, value_uj)
+        if value_uj < last_uj:
+            self._jitters += 1
+            self._faulty = True
+        return 0
+
+    def _come_back(self, at_ns: int, value_uj: int, mark: Mark) -> int:
+        risen_uj = max(value_uj - mark.base_uj, 0)
+        booked_uj = self._booked_uj - mark.booked_uj
+        self._marks = self._marks[: self._marks.index(mark)]
+        gained_uj = self._book(at_ns, max(value_uj, mark.base_uj), mark, risen_uj)
+        self._owed_uj += max(booked_uj - risen_uj, 0)
+        return gained_uj
+
+    def _leap(self, at_ns: int, value_uj: int, delta_uj: int) -> int:
+        here = self._here()
+        if self._plausible(at_ns, delta_uj, here):
+            return self._book(at_ns, value_uj, here, delta_uj)
+        self._quarantine(SuspectReason.JUMP, delta_uj)
+        self._leave(here)
+        self._move(at_ns, value_uj, self._bucket_pj)
+        return 0
+
+    def _restart(self, at_ns: int, value_uj: int) -> int:
+        here = self._here()
+        self.epoch += 1
+        self._resets += 1
+        self._faulty = True
+        self._leave(here)
+        if self._plausible(at_ns, value_uj, here):
+            return self._book(at_ns, value_uj, here, value_uj)
+        self._quarantine(SuspectReason.RESET, value_uj)
+        self._move(at_ns, value_uj, self._bucket_pj)
+        return 0
+
+    def _here(self) -> Mark:
+        """The present base as a mark. What was bridged since counts as booked since."""
+        booked_uj = self._booked_uj - self._bridged_uj
+        return Mark(self._base_uj, self.at_ns, self._bucket_pj, booked_uj)
+
+    def _leave(self, here: Mark) -> None:
+        self._marks = [*self._marks[1 - _MARKS :], here]
+
+    def _mark_returned_to(self, at_ns: int, value_uj: int) -> Mark | None:
+        oldest_ns = at_ns - self._limits.recall_ns
+        self._marks = [mark for mark in self._marks if mark.at_ns >= oldest_ns]
+        jitter_uj = self._limits.jitter_uj if value_uj >= self._limits.jitter_uj else 0
+        for mark in reversed(self._marks):
+            rise_uj = value_uj - mark.base_uj
+            if rise_uj >= -jitter_uj and self._plausible(at_ns, rise_uj, mark):
+                return mark
+        return None
+
+    def _ordinary(self, at_ns: int, delta_uj: int) -> bool:
+        """Plausible without any burst: then it needs no other explanation."""
+        return delta_uj * PJ_PER_UJ <= self._power_mw * (at_ns - self.at_ns)
+
+    def _allowed_pj(self, at_ns: int, mark: Mark) -> int:
+        return self._power_mw * (at_ns - mark.at_ns) + mark.bucket_pj
+
+    def _plausible(self, at_ns: int, energy_uj: int, mark: Mark) -> bool:
+        return energy_uj * PJ_PER_UJ <= self._allowed_pj(at_ns, mark)
+
+    def _book(self, at_ns: int, base_uj: int, mark: Mark, delta_uj: int) -> int:
+        """Books what the counter gained since a mark, less what was booked since already."""
+        already_uj = self._booked_uj - mark.booked_uj
+        gained_uj = max(delta_uj - already_uj, 0)
+        repaid_uj = min(gained_uj, self._owed_uj)
+        self._owed_uj -= repaid_uj
+        gained_uj -= repaid_uj
+        left_pj = self._allowed_pj(at_ns, mark) - (already_uj + gained_uj) * PJ_PER_UJ
+        self._booked_uj += gained_uj
+        self._move(at_ns, base_uj, left_pj)
+        self.since_ns = mark.at_ns
+        return gained_uj
+
+    def _quarantine(self, reason: SuspectReason, energy_uj: int) -> None:
+        self._suspect_uj[reason] = self._suspect_uj.get(reason, 0) + energy_uj
+        self._faulty = True
+
+    def _move(self, at_ns: int, base_uj: int, bucket_pj: int) -> None:
+        self._base_uj = base_uj
+        self._bucket_pj = min(max(bucket_pj, 0), self._burst_pj)
+        self._bridged_uj = 0
+        self.since_ns = self.at_ns
+        self.at_ns = at_ns

@@ -1,0 +1,69 @@
+"""The counter's table of rules, where the meter's tests don't reach."""
+
+from submeter.metering.counter import Counter
+from submeter.model import SuspectReason
+from submeter.units import NS_PER_MS, NS_PER_S, PJ_PER_UJ, UJ_PER_J
+
+KW = 1_000_000  # mW
+BURST_UJ = KW * 350 * NS_PER_MS // PJ_PER_UJ
+
+
+def counter(first_uj: int = 10**12) -> Counter:
+    made = Counter(KW, 100 * NS_PER_MS)
+    assert made.advance(0, first_uj) == 0
+    return made
+
+
+def test_a_step_is_believed_up_to_the_bound_and_not_beyond() -> None:
+    bound_uj = BURST_UJ + 1_000 * UJ_PER_J
+    assert counter().advance(NS_PER_S, 10**12 + bound_uj) == bound_uj
+    too_far = counter()
+    assert too_far.advance(NS_PER_S, 10**12 + bound_uj + 1) == 0
+    assert too_far.take_faults().suspect_uj == ((SuspectReason.JUMP, bound_uj + 1),)
+
+
+def test_faults_are_told_once() -> None:
+    jumpy = counter()
+    jumpy.advance(NS_PER_S, 10**15)
+    assert jumpy.take_faults().suspect_uj
+    assert not jumpy.take_faults().suspect_uj
+
+
+def test_a_spent_burst_fills_up_again_with_time() -> None:
+    bursty = counter()
+    value = 10**12 + BURST_UJ
+    assert bursty.advance(1, value) == BURST_UJ
+    assert bursty.advance(2, value + UJ_PER_J) == 0
+    value += UJ_PER_J
+    assert bursty.advance(2 + 350 * NS_PER_MS, value + BURST_UJ) == BURST_UJ
+
+
+def test_bridged_energy_counts_against_what_the_counter_may_still_book() -> None:
+    stalled = counter()
+    stalled.bridge(900 * UJ_PER_J)
+    assert stalled.advance(NS_PER_S, 10**12 + 1_000 * UJ_PER_J) == 100 * UJ_PER_J
+    assert stalled.advance(NS_PER_S + 1, 10**12 + 1_000 * UJ_PER_J + BURST_UJ + 2 * UJ_PER_J) == 0
+
+
+def test_energy_dates_from_the_value_that_was_believed_last() -> None:
+    odd = counter()
+    odd.advance(NS_PER_S, 10**12 + UJ_PER_J)
+    odd.advance(2 * NS_PER_S, 10**15)
+    odd.advance(3 * NS_PER_S, 10**12 + 3 * UJ_PER_J)
+    assert odd.since_ns == NS_PER_S
+
+
+def test_a_small_step_back_at_a_mark_is_jitter_there() -> None:
+    """22 MJ, 200 J, 22 MJ less one joule: the old base stays the one to pass."""
+    odd = counter()
+    odd.advance(NS_PER_S, 200 * UJ_PER_J)
+    assert odd.advance(2 * NS_PER_S, 10**12 - UJ_PER_J) == 0
+    assert odd.advance(3 * NS_PER_S, 10**12 + 300 * UJ_PER_J) == 100 * UJ_PER_J
+    assert odd.epoch == 1
+
+
+def test_near_zero_a_small_fall_is_a_restart() -> None:
+    young = counter(9 * UJ_PER_J)
+    assert young.advance(NS_PER_S, 2 * UJ_PER_J) == 2 * UJ_PER_J
+    assert young.epoch == 1
+    assert young.advance(2 * NS_PER_S, 4 * UJ_PER_J) == 2 * UJ_PER_J

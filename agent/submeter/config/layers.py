@@ -70,9 +70,10 @@ def _read(path: Path) -> str:
     source = str(path)
     try:
         content = _read_bytes(path)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError(f"can't be read: {reason}", source=source) from error
+    except OSError as error:
+        raise InputError(f"can't be read: {error.strerror}", source=source) from error
+    except ValueError as error:
+        raise InputError("can't be read: no file has a NUL in its name", source=source) from error
     if len(content) > MAX_FILE_BYTES:
         raise InputError(f"expected at most {MAX_FILE_BYTES} bytes, found more", source=source)
     try:

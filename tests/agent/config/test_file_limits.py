@@ -36,7 +36,7 @@ def test_an_endless_device() -> None:
 
 
 def test_a_name_that_no_file_can_have() -> None:
-    assert message_of("a\0b") == "a\0b: can't be read: embedded null byte"
+    assert message_of("a\0b") == "a\0b: can't be read: no file has a NUL in its name"
 
 
 def test_size_is_limited_and_the_limit_itself_is_fine(tmp_path: Path) -> None:

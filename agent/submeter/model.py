@@ -44,7 +44,7 @@ class Method(StrEnum):
     WEIGHTED = "weighted"  # SM time × learnt watts per unit of SM time
     PROPORTIONAL = "proportional"  # SM time
     MIG = "mig"
-    EQUAL = "equal"  # between holders, when the driver says that none of them worked
+    EQUAL = "equal"  # between holders: the floor, and all when the driver says that none worked
     UNATTRIBUTED = "unattributed"
     IDLE = "idle"
 
@@ -137,6 +137,7 @@ class Holder(NamedTuple):
     memory_bytes: int | None = None
     gpu_instance: int | None = None
     compute_instance: int | None = None
+    mig: str = ""  # profile and instance on a partitioned GPU: "1g.10gb/7"
 
 
 class UtilisationSample(NamedTuple):
@@ -253,6 +254,7 @@ class Usage:
     holders: tuple[Owner, ...] = ()
     sm_time: Mapping[int, int] | None = None  # index into holders → SM time
     foreign_sm_time: int = 0  # SM time of PIDs that are no known holder
+    mig: tuple[str, ...] = ()  # profile and instance of each holder; empty where not partitioned
 
 
 @dataclass(frozen=True, slots=True)

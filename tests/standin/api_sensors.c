@@ -373,8 +373,9 @@ API(nvmlDeviceGetFieldValues, nvmlDevice_t device, int count, nvmlFieldValue_t *
             refreshed ? (long long)call_wall_us(
                             &call, board_refreshed(call.board, call.t, period_ms))
                       : read_us;
-        values[i].latencyUsec = (boottime_ns() - call.start_ns) / 1000;
     }
+    long long latency_us = (boottime_ns() - call.start_ns) / 1000;
+    for (int i = 0; i < count; i++) values[i].latencyUsec = latency_us;
     END(NVML_SUCCESS);
 }
 

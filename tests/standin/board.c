@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+enum { COUNTER_BITS = 40, POWER_BITS = 32 }; /* of a cached word, for the value */
+
 static double overlap(double from, double to, double low, double high)
 {
     double a = fmax(from, low), b = fmin(to, high);
@@ -55,11 +57,15 @@ double board_mean_power(const board_t *board, double from, double to)
     return board_energy(board, from, to) / (to - from);
 }
 
-/* When the sensor last gave a new value. */
+/* How many refreshes a sensor has had since time 0, and when the last one was. */
+static long long refreshes(const board_t *board, double t, double refresh_ms)
+{
+    return (long long)floor((t - board->phase_ms / 1e3) / (refresh_ms / 1e3));
+}
+
 double board_refreshed(const board_t *board, double t, double refresh_ms)
 {
-    double phase = board->phase_ms / 1e3, period = refresh_ms / 1e3;
-    return floor((t - phase) / period) * period + phase;
+    return (double)refreshes(board, t, refresh_ms) * (refresh_ms / 1e3) + board->phase_ms / 1e3;
 }
 
 /* Energy since time 0 as the counter's own integrator sees it; before time 0 the board idled. */
@@ -69,9 +75,8 @@ static double counted(const board_t *board, double t)
     return gain * (t >= 0 ? board_energy(board, 0, t) : board->idle_mw * t);
 }
 
-unsigned long long board_counter(const board_t *board, double t)
+static unsigned long long counter_at(const board_t *board, double at)
 {
-    double at = board_refreshed(board, t, board->counter_refresh_ms);
     double offset = board->energy_start_mj;
     for (int i = 0; i < board->event_count; i++) {
         const counter_event_t *event = &board->events[i];
@@ -89,22 +94,53 @@ unsigned long long board_counter(const board_t *board, double t)
     return value > 0 ? (unsigned long long)value : 0;
 }
 
-static unsigned sensed(const board_t *board, double at, double window)
+/* The upper bits of a cache's word are the refresh's number, the lower ones the value, if it fits. */
+static bool recall(atomic_ullong *cache, long long number, int bits, unsigned long long *value)
 {
+    unsigned long long word = atomic_load_explicit(cache, memory_order_relaxed);
+    *value = word & ((1ULL << bits) - 1);
+    return word != 0 && word >> bits == ((unsigned long long)number << bits) >> bits;
+}
+
+static void remember(atomic_ullong *cache, long long number, int bits, unsigned long long value)
+{
+    if (value >> bits == 0)
+        atomic_store_explicit(cache, (unsigned long long)number << bits | value,
+                              memory_order_relaxed);
+}
+
+unsigned long long board_counter(const board_t *board, double t)
+{
+    long long number = refreshes(board, t, board->counter_refresh_ms);
+    unsigned long long value;
+    if (recall(&board->cache->counter, number, COUNTER_BITS, &value)) return value;
+    value = counter_at(board, board_refreshed(board, t, board->counter_refresh_ms));
+    remember(&board->cache->counter, number, COUNTER_BITS, value);
+    return value;
+}
+
+static unsigned sensed(const board_t *board, double t, double window, atomic_ullong *cache)
+{
+    long long number = refreshes(board, t, board->refresh_ms);
+    unsigned long long value;
+    if (recall(cache, number, POWER_BITS, &value)) return (unsigned)value;
+    double at = board_refreshed(board, t, board->refresh_ms);
     double mw = board_mean_power(board, at - window, at) * (1 + board->gain_ppm / 1e6);
-    return mw > 0 ? (unsigned)(mw + 0.5) : 0;
+    value = mw > 0 ? (unsigned)(mw + 0.5) : 0;
+    remember(cache, number, POWER_BITS, value);
+    return (unsigned)value;
 }
 
 /* Mean of the true power over the sensor's window before its last refresh, in mW. */
 unsigned board_instant(const board_t *board, double t)
 {
-    return sensed(board, board_refreshed(board, t, board->refresh_ms), board->window_ms / 1e3);
+    return sensed(board, t, board->window_ms / 1e3, &board->cache->instant);
 }
 
 /* Mean of the true power over the second before the last refresh, in mW. */
 unsigned board_average(const board_t *board, double t)
 {
-    return sensed(board, board_refreshed(board, t, board->refresh_ms), 1);
+    return sensed(board, t, 1, &board->cache->average);
 }
 
 bool board_lost(const board_t *board, double t)

@@ -215,13 +215,14 @@ static void read_gpu(line_t *line, world_t *world)
     if (board->declared) complain(line, "gpu %lld is declared twice", line->gpu);
     int gpu = (int)line->gpu;
     *board = (board_t){
-        .declared = true, .name = "NVIDIA H100 80GB HBM3", .arch = "hopper", .scopes = "0",
+        .declared = true, .cache = calloc(1, sizeof(cache_t)), .name = "NVIDIA H100 80GB HBM3", .arch = "hopper", .scopes = "0",
         .stamp = "read", .index = gpu, .minor = gpu, .seed = gpu, .idle_mw = 70000,
         .limit_mw = 700000, .min_limit_mw = 200000, .energy_start_mj = 1000000, .instant = 1,
         .power = 1, .util = 1, .list = 1, .mem_total = 80ULL << 30, .mem_reserved = 512ULL << 20,
         .temp_c = -1, .mem_temp_c = -1, .sm_mhz = 1980, .mem_mhz = 2619,
         .util_period_us = 10e6 / 72, /* 72 samples in 10 s: open-gpu-kernel-modules, ctrl2080perf.h */
     };
+    if (board->cache == NULL) abort();
     snprintf(board->uuid, sizeof board->uuid, "GPU-00000000-0000-4000-8000-%012d", gpu);
     snprintf(board->pci, sizeof board->pci, "00000000:%02X:00.0", 0x1b + gpu);
     const char *arch = pair(line, "arch") == NULL ? board->arch : pair(line, "arch");

@@ -69,8 +69,15 @@ typedef struct {
     double from, to;
 } span_t;
 
+/* The last refresh's values, so that a sensor that is read often costs little: the refresh's
+   number and its value in one word each. 0 is empty. */
+typedef struct {
+    atomic_ullong counter, instant, average;
+} cache_t;
+
 typedef struct {
     bool declared;
+    cache_t *cache;
     char uuid[96], name[96], serial[32], pci[32], arch[16], scopes[16], stamp[16];
     long long index, minor, seed;
     int arch_id, cc_major, cc_minor;

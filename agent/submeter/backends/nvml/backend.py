@@ -1,0 +1,169 @@
+"""The real node: every NVIDIA GPU that the driver shows, keyed by UUID."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from submeter.backends import ProcessSource, Tally
+from submeter.backends.nvml import codes
+from submeter.backends.nvml.codes import Action, Fault, explain
+from submeter.backends.nvml.device import NvmlDevice
+from submeter.backends.nvml.library import LIBRARY, Session
+from submeter.backends.nvml.probe import open_gpu
+from submeter.backends.nvml.sleep import Sleep, sleeping
+from submeter.clock import Clock
+from submeter.errors import DeviceLost, DriverUnavailable
+
+SUSPENDED: Final = "suspended"
+
+_NO_PERMISSION: Final = "no_permission"
+
+
+class Unopened(NamedTuple):
+    """A GPU that is there but couldn't be opened: its index or PCI address, and why."""
+
+    gpu: str
+    code: str  # of `codes.TABLE`, or "suspended"
+    reason: str
+
+
+class NvmlBackend:
+    """Opens, finds again and closes. One thread at a time; devices may be read meanwhile."""
+
+    name = "nvml"
+    notice = ""
+
+    def __init__(self, clock: Clock, processes: ProcessSource, sysfs: Path) -> None:
+        self.processes = processes
+        self.unopened: tuple[Unopened, ...] = ()
+        self._clock = clock
+        self._sysfs = sysfs
+        self._session: Session | None = None
+        self._devices: dict[str, NvmlDevice] = {}
+        self._tallies: dict[str, Tally] = {}
+
+    @property
+    def restart_needed(self) -> bool:
+        """After `open` failed with ``version_mismatch``: whether opening again can't help,
+        because the old library is still mapped (a call hangs in it, or others use it)."""
+        return LIBRARY.stale
+
+    @property
+    def calls_in_flight(self) -> int:
+        """Threads that are inside the driver at this moment."""
+        return len(LIBRARY.in_flight)
+
+    def open(self) -> Sequence[NvmlDevice]:
+        """Every GPU that can be used; the others are in `unopened`. Raises DriverUnavailable."""
+        self.close()
+        asleep = sleeping(self._sysfs)
+        if asleep and all(asleep.values()):
+            message = "every GPU is suspended by runtime power management, and left asleep"
+            raise DriverUnavailable("no_gpu", message)
+        self._session = LIBRARY.open()
+        try:
+            self.rescan()
+        except DriverUnavailable:
+            self.close()
+            raise
+        if not self._devices:
+            failed, reason = "; ".join(map(_told, self.unopened)), self._reason()
+            self.close()
+            raise DriverUnavailable(reason, failed or "the driver shows no GPU")
+        return tuple(self._devices.values())
+
+    def rescan(self) -> Sequence[NvmlDevice]:
+        """GPUs that weren't open and now are: hot-plugged, woken, or let in at last.
+
+        Raises DriverUnavailable where the driver is gone.
+        """
+        session = self._opened()
+        found, self.unopened = [], ()
+        for gpu, name, argument in self._places(session):
+            try:
+                handle = session.ask(name, argument)
+                if str(session.ask("nvmlDeviceGetUUID", handle)) in self._devices:
+                    continue
+                found.append(self._keep(self._probed(session, handle)))
+            except Fault as fault:
+                if fault.code.action is Action.DRIVER_LOST:
+                    raise codes.unavailable(fault) from None
+                self.unopened += (Unopened(gpu, fault.code.name, explain(fault.code)),)
+        return found
+
+    def reopen(self, uuid: str) -> NvmlDevice:
+        """A GPU that was lost, with a new handle. Raises DeviceLost while it is still gone,
+        DriverUnavailable where all are."""
+        session = self._opened()
+        known = self._devices.get(uuid)
+        if known is not None and Sleep(self._sysfs, known.info.pci_bus_id).asleep():
+            raise DeviceLost(SUSPENDED, f"{uuid} is suspended by runtime power management")
+        try:
+            return self._keep(self._probed(session, self._handle(session, uuid)))
+        except Fault as fault:
+            if fault.code.action is Action.DRIVER_LOST:
+                raise codes.unavailable(fault) from None
+            raise DeviceLost(fault.code.name, f"{uuid}: {explain(fault.code)}") from None
+
+    def close(self) -> None:
+        """Lets go of the driver. Never raises; does not wait for calls that hang."""
+        for device in self._devices.values():
+            device.close()
+        self._devices = {}
+        self.unopened = ()
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _opened(self) -> Session:
+        if self._session is None:
+            raise DriverUnavailable("unknown", "the backend is not open")
+        return self._session
+
+    def _places(self, session: Session) -> Iterator[tuple[str, str, Any]]:
+        """How to get each handle: by index, or by address where touching all would wake some."""
+        asleep = sleeping(self._sysfs)
+        if not any(asleep.values()):
+            try:
+                count = session.ask("nvmlDeviceGetCount")
+            except Fault as fault:
+                raise codes.unavailable(fault) from None
+            for index in range(count):
+                yield f"GPU {index}", "nvmlDeviceGetHandleByIndex", index
+            return
+        for address, sleeps in asleep.items():
+            if sleeps:
+                self.unopened += (Unopened(address, SUSPENDED, "it is left asleep"),)
+            else:
+                yield address, "nvmlDeviceGetHandleByPciBusId", address
+
+    def _handle(self, session: Session, uuid: str) -> Any:
+        """By UUID; once more with a fresh initialisation, where the driver then looks anew."""
+        try:
+            return session.ask("nvmlDeviceGetHandleByUUID", uuid)
+        except Fault as fault:
+            if fault.code.action is Action.DRIVER_LOST:
+                raise
+        again = LIBRARY.open()
+        try:
+            return again.ask("nvmlDeviceGetHandleByUUID", uuid)
+        finally:
+            again.close()
+
+    def _probed(self, session: Session, handle: Any) -> NvmlDevice:
+        return open_gpu(session, handle, self._clock, self._sysfs, self._tallies)
+
+    def _keep(self, device: NvmlDevice) -> NvmlDevice:
+        before = self._devices.get(device.info.uuid)
+        if before is not None:
+            before.close()
+        self._devices[device.info.uuid] = device
+        return device
+
+    def _reason(self) -> str:
+        refused = any(gpu.code == _NO_PERMISSION for gpu in self.unopened)
+        return _NO_PERMISSION if refused else "no_gpu"
+
+
+def _told(gpu: Unopened) -> str:
+    return f"{gpu.gpu}: {gpu.reason}"

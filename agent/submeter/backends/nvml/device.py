@@ -1,0 +1,171 @@
+"""One real GPU: what the driver says in, the agent's records out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from submeter.backends.nvml import codes
+from submeter.backends.nvml.codes import Fault
+from submeter.backends.nvml.gauges import UTILISATION, ActivityReader, GaugeReader
+from submeter.backends.nvml.holders import LISTS, ProcessLists
+from submeter.backends.nvml.questions import MIG_MODE, Questions
+from submeter.backends.nvml.sensors import FieldReader, SingleReader
+from submeter.backends.nvml.sleep import Sleep
+from submeter.backends.nvml.utilisation import CAPABILITY, UtilisationReader
+from submeter.clock import Clock
+from submeter.errors import ReadFailed, SubmeterError
+from submeter.model import (
+    Activity,
+    Gauges,
+    GpuInfo,
+    Holder,
+    Missing,
+    Reading,
+    UtilisationSample,
+)
+
+_NOTHING: Final = Reading(0, None, None, None, None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The readers of one GPU, each made for what the board was found to have."""
+
+    questions: Questions
+    fields: FieldReader | None
+    singles: SingleReader | None
+    activity: ActivityReader
+    gauges: GaugeReader
+    lists: ProcessLists
+    utilisation: UtilisationReader
+    fast_nap: Sleep | None  # one for each of the two threads; None where it never sleeps
+    slow_nap: Sleep | None
+
+
+class NvmlDevice:
+    """A GPU that is open. While runtime power management has it suspended nothing is asked, so
+    that it can stay asleep: no readings, empty records, the holders of before."""
+
+    def __init__(self, info: GpuInfo, parts: Parts, clock: Clock) -> None:
+        self.info = info
+        self.tally = parts.questions.tally
+        self._questions = parts.questions
+        self._fields = parts.fields
+        self._singles = parts.singles
+        self._activity = parts.activity
+        self._gauges = parts.gauges
+        self._lists = parts.lists
+        self._utilisation = parts.utilisation
+        self._fast_nap = parts.fast_nap
+        self._slow_nap = parts.slow_nap
+        self._clock = clock
+        self._holders: Sequence[Holder] | None = ()
+
+    def readings(self, now_ns: int) -> Sequence[Reading]:
+        """One reading, or none while the GPU sleeps."""
+        if self._fast_nap is not None and self._fast_nap.asleep():
+            return ()
+        try:
+            if self._singles is None and self._fields is not None:
+                return (self._fields.read(now_ns),)
+            return (self._read_both(now_ns),)
+        except Fault as fault:
+            raise self._failed(fault) from None
+
+    def activity(self, now_ns: int) -> Activity:
+        """Device utilisation and used memory."""
+        if self._asleep():
+            return Activity(now_ns)
+        try:
+            return self._activity.read(now_ns)
+        except Fault as fault:
+            raise self._failed(fault) from None
+
+    def gauges(self, now_ns: int) -> Gauges:
+        """Temperatures, clocks, limit, throttling."""
+        if self._asleep():
+            return Gauges(now_ns)
+        try:
+            return self._gauges.read(now_ns)
+        except Fault as fault:
+            raise self._failed(fault) from None
+
+    def holders(self, now_ns: int) -> Sequence[Holder] | None:  # noqa: ARG002
+        """Every process with a context here; None where the driver can't list them."""
+        if self._asleep():
+            return self._holders
+        try:
+            self._look_at_mig()
+            self._holders = self._lists.holders(mig=self.info.mig)
+        except Fault as fault:
+            raise self._failed(fault) from None
+        self._tell_missing()
+        return self._holders
+
+    def utilisation(self, now_ns: int) -> Sequence[UtilisationSample] | None:
+        """Newer samples; None where there is no such signal, as on a partitioned GPU."""
+        if self.info.mig:
+            return None
+        if self._asleep():
+            return ()
+        try:
+            samples = self._utilisation.samples(now_ns, self._clock.wall_ns())
+        except Fault as fault:
+            raise self._failed(fault) from None
+        if samples is None:
+            self._tell_missing()
+        return samples
+
+    def close(self) -> None:
+        """Closes what the device itself has open; NVML's handles go with the session."""
+        for nap in (self._fast_nap, self._slow_nap):
+            if nap is not None:
+                nap.close()
+
+    def _read_both(self, now_ns: int) -> Reading:
+        reading = _NOTHING._replace(at_ns=now_ns)
+        if self._fields is not None:
+            try:
+                reading = self._fields.read(now_ns)
+            except ReadFailed:
+                if self._singles is None:
+                    raise
+        if self._singles is not None:
+            reading = self._singles.complete(reading)
+            if reading.energy_uj is None and reading[3] is None and reading[5] is None:
+                raise ReadFailed(f"{self.info.uuid}: no value")
+        return reading
+
+    def _asleep(self) -> bool:
+        return self._slow_nap is not None and self._slow_nap.asleep()
+
+    def _look_at_mig(self) -> None:
+        """A GPU may be partitioned, or made whole again, while the agent runs."""
+        mig = partitioned(self._questions)
+        if mig != self.info.mig:
+            self._questions.reconsider(UTILISATION, CAPABILITY, *LISTS)
+            self.info = replace(self.info, mig=mig)
+
+    def _tell_missing(self) -> None:
+        missing = missing_of(self._questions, mig=self.info.mig)
+        if missing != self.info.missing:
+            self.info = replace(self.info, missing=missing)
+
+    def _failed(self, fault: Fault) -> SubmeterError:
+        self.tally.failed(fault.call, fault.code.name)
+        return codes.error_of(fault)
+
+
+def partitioned(questions: Questions) -> bool:
+    """Whether the GPU is in MIG mode now. Raises Fault where it is lost."""
+    modes = questions.ask(MIG_MODE, "nvmlDeviceGetMigMode")
+    return bool(modes and modes[0])
+
+
+def missing_of(questions: Questions, *, mig: bool) -> tuple[Missing, ...]:
+    """What a GPU lacks, partitioned or not."""
+    missing = questions.missing()
+    if mig and not questions.refused(CAPABILITY):
+        reason = "the driver has none for a partitioned (MIG) GPU"
+        missing += (Missing(CAPABILITY, reason),)
+    return missing

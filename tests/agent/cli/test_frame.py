@@ -198,17 +198,30 @@ def test_as_a_process_errors_are_one_line_and_an_exit_code(tmp_path: Path) -> No
     assert done.stderr == (f"submeter: {file}:1: unknown key max_serie; did you mean max_series?\n")
 
 
-def test_a_reader_that_leaves_early_sees_no_complaint() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_early_sees_no_complaint(unbuffered: str) -> None:
+    environ = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as nobody:
-        done = submeter("config", "docs", capture_output=False, stdout=nobody, stderr=-1)
+        done = submeter(
+            "config",
+            "docs",
+            capture_output=False,
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            env=environ,
+        )
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
-def test_a_full_disk_is_told_once() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_told_once(unbuffered: str) -> None:
+    environ = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("w") as full:
-        done = submeter("config", "docs", capture_output=False, stdout=full, stderr=-1)
+        done = submeter(
+            "config", "docs", capture_output=False, stdout=full, stderr=subprocess.PIPE, env=environ
+        )
     assert done.returncode == 1
     assert re.fullmatch(r"submeter: .*No space left on device.*\n", done.stderr)
 

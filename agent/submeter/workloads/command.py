@@ -75,10 +75,7 @@ def _entry(words: tuple[str, ...], python: bool) -> tuple[Command, tuple[str, ..
     if python and (words[0] == "-m" or words[0] == "--module" or words[0].endswith(".py")):
         return _python("python", words)
     if program in _INTERPRETERS:
-        for index, word in enumerate(words[1:], start=1):
-            if _SCRIPT_ENDING.search(word) and not word.startswith("-"):
-                return _script(program, word), words[index + 1 :]
-        return Command(program=program), words[1:]
+        return _interpreted(program, words[1:])
     return Command(program=program, folders=_folders(words[0])), words[1:]
 
 
@@ -98,6 +95,19 @@ def _python(program: str, words: tuple[str, ...]) -> tuple[Command, tuple[str, .
         elif not word.startswith("-"):
             return _script(program, word), words[index:]
     return Command(program=program), ()
+
+
+def _interpreted(program: str, words: tuple[str, ...]) -> tuple[Command, tuple[str, ...]]:
+    """Another interpreter's script: its first plain word, if that looks like one. Behind -c or -e
+    there is code, and behind unknown options anything."""
+    for index, word in enumerate(words):
+        if re.match(r"-[a-z]*[ce]$", word):
+            break
+        if not word.startswith("-"):
+            if _SCRIPT_ENDING.search(word):
+                return _script(program, word), words[index + 1 :]
+            break
+    return Command(program=program), words
 
 
 def _script(program: str, path: str) -> Command:

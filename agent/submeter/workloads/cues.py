@@ -48,7 +48,7 @@ NAME_WORDS: Final = _table(
     (INFERENCE, 4,
      "test testing api app endpoint val score scoring scorer segment segmentation extract "
      "features similarity retrieve retrieval search annotate labeling label track tracking "
-     "speak synthesize synthesis voice stylize animate swap cli client stream llm bot ask query "
+     "speak synthesize synthesis voice stylize animate swap llm bot ask query "
      "answer fold solve visualize vis viz"),
     (INFERENCE, 3,
      "pretrained bench benchmark backend webservice service web rest grpc openai handler "
@@ -72,7 +72,7 @@ FOLDER_WORDS: Final = _table(
      "ptuning"),
     (INFERENCE, 2,
      "infer inference serve server serving eval evaluation evaluate predict prediction demo "
-     "demos inferencer deploy deployment generate generation webui chat api apps benchmarks"),
+     "demos inferencer generate generation webui chat api apps benchmarks"),
     (INFERENCE, 6, "comfyui stable-diffusion-webui text-generation-webui"),
     (OTHER, 2, "convert conversion quantization quantize export exporters preprocess"),
 )
@@ -204,12 +204,16 @@ MEDIA: Final = (
 FALSE: Final = frozenset({"false", "0", "no", "off", "none", "n", "f"})
 TRUE: Final = frozenset({"true", "1", "yes", "on", "y"})
 
+FAMILIES: Final = ("lmp-", "gmx-", "vasp-", "namd", "relion-", "dcgmproftester")
+"""Programs that come in many builds: gmx_mpi, vasp_gpu, relion_refine_mpi, …"""
+
 NOT_SERVING: Final = frozenset({6006, 8265, 8787, 8888})
 """TensorBoard, the Ray and Dask dashboards, Jupyter: ports that trainers open as well."""
 # fmt: on
 
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
 _SPLIT: Final = re.compile(r"[^a-z0-9]+")
+_CONVERTS: Final = re.compile(r"[a-z]2(?:onnx|trt|tensorrt|gguf|ggml|hf|tflite|coreml|mnn|ncnn)$")
 _TRAIN: Final = re.compile(r"(?<!cons)(?<!res)(?<!^s)train(?:er|ing|val)?$")
 
 
@@ -225,4 +229,6 @@ def name_words(name: str) -> list[str]:
 def _known(word: str) -> str:
     if word in NAME_WORDS:
         return word
-    return "train" if _TRAIN.search(word) else word.rstrip("0123456789") or word
+    if _TRAIN.search(word):
+        return "train"
+    return "convert" if _CONVERTS.search(word) else word.rstrip("0123456789") or word

@@ -37,7 +37,7 @@ def tidy(text: str) -> str:
     """At most 64 printable characters. Names in parentheses are the agent's own, such as
     "(other)", so nobody else's keep theirs."""
     name = printable(text[: _CHARACTERS * 4]).strip().strip(REPLACEMENT).strip()[:_CHARACTERS]
-    return name[1:-1] if name.startswith("(") and name.endswith(")") else name
+    return name.strip("() ") if name.startswith("(") and name.endswith(")") else name
 
 
 def _workload(facts: ProcessFacts, place: Placement) -> str:

@@ -74,7 +74,7 @@ _READABLE: Final = {"k8s": ("namespace", "pod", "container"), "docker": ("contai
 
 def placement(cgroup: str) -> Placement:
     """What the outermost manager made of it; the first line of the file that says anything."""
-    kind, _, rest = cgroup.partition(":")
+    kind, _, rest = cgroup.strip().partition(":")
     if kind == "systemd":
         return Placement(unit=_unit(rest.rpartition("/")[2]))
     if kind in _READABLE:

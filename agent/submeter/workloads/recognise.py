@@ -103,14 +103,14 @@ def _names(command: Command) -> Iterator[str]:
             name = name.rpartition(".")[0]
         return
     yield name
-    stem = name.removesuffix(".py").removesuffix(".exe")
-    if stem != name:
-        yield stem
-    yield stem.rstrip("0123456789.-")
-    if not command.script and stem.endswith("-perf"):
-        yield "nvbandwidth"  # NCCL's tests: all_reduce_perf, sendrecv_perf, …
-    if not command.script and stem.startswith(("lmp-", "gmx-", "vasp-", "namd", "relion-")):
-        yield stem.partition("-")[0]
+    if name.endswith(".py"):
+        return
+    stem = name.removesuffix(".exe").rstrip("0123456789.-")
+    yield stem
+    if not command.script:
+        yield from (known for known in cues.FAMILIES if stem.startswith(known))
+        if stem.endswith("-perf"):
+            yield "nccl-tests"  # all_reduce_perf, sendrecv_perf, …
 
 
 def _known(tool: Tool, modes: tuple[_Said, ...]) -> Verdict:

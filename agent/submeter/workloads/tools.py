@@ -1,6 +1,7 @@
 """A name in, the rules for the program of that name out: servers, trainers and the rest.
 
-Rows of one name are tried from top to bottom. What a trainer's modes and subcommands change is in
+A script's row keeps its ".py": `python scan.py` isn't the program `scan`. Rows of one name are
+tried from top to bottom. What a trainer's modes and subcommands change is in
 `submeter.workloads.recognise`; a server's or a converter's name is taken at its word.
 """
 
@@ -27,13 +28,13 @@ _ROWS: Final[tuple[_Row, ...]] = (
     ("Ollama", INFERENCE, 0.96, "ollama ollama-llama-server ollama-runner", ""),
     ("llama.cpp quantisation", OTHER, 0.95,
      "llama-quantize llama-imatrix llama-gguf-split llama-export-lora llama-cvector-generator "
-     "llama-convert-llama2c-to-ggml convert-hf-to-gguf", ""),
+     "llama-convert-llama2c-to-ggml convert-hf-to-gguf.py", ""),
     ("llama.cpp training", TRAINING, 0.92, "llama-finetune llama-train-text-from-scratch", ""),
     ("llama.cpp", INFERENCE, 0.95,
      "llama-server llama-cli llama-run llama-simple llama-simple-chat llama-bench "
      "llama-batched-bench llama-perplexity llama-embedding llama-mtmd-cli llama-llava-cli "
      "llama-tts llama-parallel llama-speculative llama-completion llama-cpp.server llamafile "
-     "koboldcpp rpc-server llama-lookup llama-batched", ""),
+     "koboldcpp.py koboldcpp rpc-server llama-lookup llama-batched", ""),
     ("TensorRT-LLM engine build", OTHER, 0.95, "trtllm-build trtllm-prune trtllm-refit", ""),
     ("TensorRT-LLM", INFERENCE, 0.95,
      "trtllm-serve trtllm-bench trtllm-eval trtllm-llmapi-launch tensorrt-llm.commands.serve "
@@ -49,11 +50,11 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "mistralrs-server tabby tabbyapi local-ai localai gpustack lms lemonade ktransformers "
      "ktransformers.server petals.cli.run-server exo dynamo.vllm dynamo.sglang dynamo.trtllm "
      "mii deepspeed.inference rtp-llm fastdeploy.entrypoints nexa gpt4all jan "
-     "text-generation-webui oobabooga huggingfaceserver kserve sillytavern cortex mlx-lm.server "
+     "text-generation-webui oobabooga huggingfaceserver kserve sillytavern mlx-lm.server "
      "mlx-lm.generate nim-llm", ""),
     # --- model servers and the web servers that models sit behind
     ("TorchServe", INFERENCE, 0.96,
-     "torchserve model-service-worker ts.model-service-worker torch-model-archiver", ""),
+     "torchserve model-service-worker.py model-service-worker ts.model-service-worker", ""),
     ("TensorFlow Serving", INFERENCE, 0.97,
      "tensorflow-model-server tensorflow-model-server-gpu", ""),
     ("model server", INFERENCE, 0.94,
@@ -62,10 +63,10 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "nvidia-pytriton mosec clip-server jina marqo inference-server tei", ""),
     ("Ray Serve", INFERENCE, 0.9, "serve", "run start deploy"),
     ("Ray Serve", INFERENCE, 0.9, "ray", "serve"),
-    ("Ray node process", UNKNOWN, 0.6, "ray raylet default-worker ray.default-worker", ""),
+    ("Ray node process", UNKNOWN, 0.6, "ray raylet default-worker.py ray.default-worker", ""),
     ("web server", INFERENCE, 0.82,
      "uvicorn gunicorn hypercorn daphne waitress-serve waitress flask fastapi granian sanic "
-     "streamlit gradio chainlit panel torchserve-dashboard", ""),
+     "streamlit gradio chainlit torchserve-dashboard", ""),
     # --- evaluation harnesses
     ("evaluation harness", INFERENCE, 0.94,
      "lm-eval lm-evaluation-harness lighteval helm-run opencompass evalplus evalplus.evaluate "
@@ -76,7 +77,7 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "comfyui comfy invokeai invokeai-web fooocus sdnext stable-diffusion-webui sd sd-server "
      "sd-cli realesrgan-ncnn-vulkan waifu2x-ncnn-vulkan upscayl upscayl-bin rife-ncnn-vulkan "
      "video2x facefusion roop swapface rembg swarmui easydiffusion iopaint lama-cleaner "
-     "inference-realesrgan inference-gfpgan inference-codeformer", ""),
+     "inference-realesrgan.py inference-gfpgan.py inference-codeformer.py", ""),
     ("speech recognition and synthesis", INFERENCE, 0.94,
      "whisper whisper-cli whisper-server whisper-stream whisperx whisper-ctranslate2 "
      "faster-whisper faster-whisper-server speaches insanely-fast-whisper "
@@ -91,9 +92,9 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "blakeblackshear deepface jetson-inference nvidia-tao-deploy detectnet", ""),
     # --- science that runs a trained network
     ("protein structure prediction", INFERENCE, 0.93,
-     "colabfold-batch run-alphafold run-alphafold3 esm-fold esmfold boltz chai-lab chai "
-     "rfdiffusion run-inference protein-mpnn-run proteinmpnn omegafold rosettafold "
-     "run-pretrained-openfold protenix diffdock gnina", ""),
+     "colabfold-batch run-alphafold.py run-alphafold run-alphafold3.py esm-fold esmfold boltz "
+     "chai-lab chai rfdiffusion run-inference.py protein-mpnn-run.py proteinmpnn omegafold "
+     "rosettafold run-pretrained-openfold.py protenix diffdock gnina", ""),
     ("nanopore basecalling", INFERENCE, 0.92,
      "dorado dorado-basecall-server guppy-basecaller guppy-basecall-server guppy bonito", ""),
     ("variant calling with a network", INFERENCE, 0.88,
@@ -145,18 +146,18 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "fairseq-generate fairseq-interactive fairseq-validate fairseq-eval-lm fairseq-score", ""),
     ("trainer", TRAINING, 0.92,
      "nnunetv2-train nnunet-train lerobot-train ns-train mace-run-train open-clip-train.main "
-     "open-clip-train training.main autotrain autotrain.trainers unsloth-cli onetrainer "
-     "accelerate-train paxml.main t5x.train maxtext.train maxtext.maxtext.train "
-     "levanter.main.train-lm torchtitan.train nanotron.run-train rl-zoo3.train "
-     "xtuner.tools.train isaaclab.train sample-factory mlagents-learn nequip-train chgnet "
-     "deepmd-train nemo-rl.examples.run-grpo megatron.training prime-rl.trainer skyrl-train "
-     "tune-run pretrain-gpt pretrain-bert pretrain-t5 pretrain-vlm pretrain-mamba "
-     "simple-trainer run-clm run-mlm run-plm run-glue run-squad run-summarization "
-     "run-translation run-ner run-qa run-swag run-classification run-image-classification "
-     "run-speech-recognition-ctc run-speech-recognition-seq2seq run-audio-classification "
-     "run-seq2seq-qa run-t5-mlm-flax run-clm-flax run-dpo run-sft run-orpo run-grpo "
-     "run-mae-pretraining main-pretrain main-finetune main-linprobe main-dino main-moco "
-     "main-simclr qlora sft dpo grpo", ""),
+     "open-clip-train autotrain autotrain.trainers unsloth-cli onetrainer accelerate-train "
+     "paxml.main t5x.train maxtext.train maxtext.maxtext.train levanter.main.train-lm "
+     "torchtitan.train nanotron.run-train rl-zoo3.train xtuner.tools.train isaaclab.train "
+     "sample-factory mlagents-learn nequip-train chgnet deepmd-train nemo-rl.examples.run-grpo "
+     "megatron.training prime-rl.trainer skyrl-train tune-run pretrain-gpt.py pretrain-bert.py "
+     "pretrain-t5.py pretrain-vlm.py pretrain-mamba.py simple-trainer.py run-clm.py run-mlm.py "
+     "run-plm.py run-glue.py run-squad.py run-summarization.py run-translation.py run-ner.py "
+     "run-qa.py run-swag.py run-classification.py run-image-classification.py "
+     "run-speech-recognition-ctc.py run-speech-recognition-seq2seq.py "
+     "run-audio-classification.py run-seq2seq-qa.py run-t5-mlm-flax.py run-clm-flax.py "
+     "run-dpo.py run-sft.py run-orpo.py run-grpo.py run-mae-pretraining.py main-pretrain.py "
+     "main-finetune.py main-linprobe.py main-dino.py main-moco.py main-simclr.py qlora.py", ""),
     ("boosted trees", TRAINING, 0.88, "lightgbm xgboost xgboost.train catboost", ""),
     ("Dora experiment", TRAINING, 0.85, "dora", "run launch grid"),
     ("DeePMD", TRAINING, 0.94, "dp", "train"),
@@ -170,10 +171,10 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "optimum-cli olive llmcompressor llm-compressor autogptq auto-gptq autoawq auto-round "
      "auto-awq gptqmodel modelopt mergekit-yaml mergekit-moe mergekit mergekit-multi onnxsim "
      "onnxslim tf2onnx tf2onnx.convert paddle2onnx nncf neural-compressor "
-     "ct2-transformers-converter coremltools hqq-quantize ppq aimet brevitas hf-ptq", ""),
+     "ct2-transformers-converter coremltools hqq-quantize ppq aimet brevitas hf-ptq.py", ""),
     # --- graphics and the desktop
     ("display server", OTHER, 0.97,
-     "xorg x xwayland gnome-shell kwin-x11 kwin-wayland plasmashell mutter sway hyprland weston "
+     "xorg xwayland gnome-shell kwin-x11 kwin-wayland plasmashell mutter sway hyprland weston "
      "gnome-remote-desktop-daemon gdm-x-session cinnamon xfwm4 compiz picom marco nxnode.bin "
      "xfce4-session gsd-xsettings gjs muffin gamescope gamescope-wl wayfire niri cosmic-comp", ""),
     ("desktop application", OTHER, 0.95,
@@ -188,7 +189,7 @@ _ROWS: Final[tuple[_Row, ...]] = (
     ("rendering", OTHER, 0.93,
      "blender redshiftcmdline redshift octane kick arnold karma husk houdini mantra maya "
      "maya.bin nuke resolve davinciresolve unrealeditor ue4editor ue5editor unity isaac-sim "
-     "omniverse omni.isaac.sim kit gzserver gzclient gazebo gz carlaue4 carlaue4-linux-shipping "
+     "omniverse omni.isaac.sim gzserver gzclient gazebo gz carlaue4 carlaue4-linux-shipping "
      "paraview pvserver pvbatch vmd chimerax pymol meshlab cloudcompare povray luxcoreui rviz "
      "rviz2 v-ray vray appleseed", ""),
     ("video processing", OTHER, 0.95,
@@ -205,15 +206,16 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "nvidia-powerd nvidia-device-plugin gpu-feature-discovery nvidia-mig-parted dcgm "
      "dcgmproftester", ""),
     ("stress or bandwidth test", OTHER, 0.95,
-     "gpu-burn gpu-fryer gpuburn nvbandwidth bandwidthtest p2pbandwidthlatencytest xhpl hpl "
-     "hpcg xhpcg osu-bw osu-latency osu-bibw ib-write-bw ib-read-bw ib-send-bw ib-write-lat "
-     "stress-ng furmark gputest glmark2 vkmark glxgears vkcube unigine heaven superposition "
-     "clpeak mixbench nvvs cuda-memtest gemm cublasmatmulbench babelstream cuda-stream", ""),
+     "nccl-tests gpu-burn gpu-fryer gpuburn nvbandwidth bandwidthtest p2pbandwidthlatencytest "
+     "xhpl hpl hpcg xhpcg osu-bw osu-latency osu-bibw ib-write-bw ib-read-bw ib-send-bw "
+     "ib-write-lat stress-ng furmark gputest glmark2 vkmark glxgears vkcube unigine heaven "
+     "superposition clpeak mixbench nvvs cuda-memtest gemm cublasmatmulbench babelstream "
+     "cuda-stream", ""),
     ("CUDA sample", OTHER, 0.9,
      "nbody devicequery devicequerydrv matrixmul matrixmulcublas vectoradd simplempi "
-     "batchcublas blackscholes mergesort reduction scan transpose particles smokeparticles "
-     "mandelbrot oceanfft fluidsgl simplegl conjugategradient montecarlo simplemultigpu "
-     "simplecublas simplecufft vector-add cuda-sample cudatensorcoregemm", ""),
+     "batchcublas blackscholes mergesort smokeparticles mandelbrot oceanfft fluidsgl simplegl "
+     "conjugategradient montecarlo simplemultigpu simplecublas simplecufft vector-add "
+     "cuda-sample cudatensorcoregemm", ""),
     # --- coins and passwords
     ("mining or cracking", OTHER, 0.96,
      "ethminer xmrig xmrig-cuda t-rex trex nbminer lolminer gminer miner phoenixminer "
@@ -222,32 +224,29 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "boinc boincmgr", ""),
     # --- simulation and data
     ("molecular dynamics", OTHER, 0.95,
-     "gmx gmx-mpi gmx-d mdrun lmp lmp-kokkos lmp-gpu lmp-mpi lammps namd2 namd3 charmm pmemd "
-     "pmemd.cuda pmemd.cuda.mpi pmemd.cuda-spfp sander hoomd openmm desmond gamess acemd acemd3 "
-     "halmd genesis spdyn", ""),
+     "gmx gmx- mdrun lmp lmp- lammps namd charmm pmemd pmemd.cuda pmemd.cuda.mpi "
+     "pmemd.cuda-spfp sander hoomd openmm desmond gamess acemd acemd3 halmd spdyn", ""),
     ("simulation", OTHER, 0.94,
-     "vasp-std vasp-gam vasp-ncl pw.x cp.x ph.x cp2k.psmp cp2k nwchem qmcpack octopus "
-     "berkeleygw siesta gpaw abinit quantum-espresso chroma milc openfoam simplefoam icofoam "
-     "fluent ansys ansysdis starccm+ nekrs nek5000 pyfr specfem3d xspecfem3d wrf.exe icon cosmo "
-     "amrex warpx picongpu gadget gadget4 arepo enzo athenapk nyx minife lulesh2.0 comsol "
-     "abaqus lsdyna matlab dualsphysics dualsphysics5.2linux64 fun3d su2-cfd sw4 openmc shift "
-     "geant4 quda", ""),
+     "vasp vasp- pw.x cp.x ph.x cp2k.psmp cp2k nwchem qmcpack octopus berkeleygw siesta gpaw "
+     "abinit quantum-espresso chroma milc openfoam simplefoam icofoam fluent ansys ansysdis "
+     "starccm+ nekrs nek5000 pyfr specfem3d xspecfem3d wrf.exe cosmo amrex warpx picongpu "
+     "gadget gadget4 arepo enzo athenapk nyx minife lulesh2.0 comsol abaqus lsdyna matlab "
+     "dualsphysics dualsphysics5.2linux64 fun3d su2-cfd sw4 openmc shift geant4 quda", ""),
     ("cryo-EM", OTHER, 0.93,
-     "relion relion-refine relion-refine-mpi relion-autopick relion-motion-correction "
-     "motioncor2 motioncor3 gctf ctffind cryosparc-compute cryosparcw cryosparc-compute.run "
-     "warp imod tomo3d aretomo aretomo2", ""),
+     "relion relion- motioncor2 motioncor3 gctf ctffind cryosparc-compute cryosparcw "
+     "cryosparc-compute.run imod tomo3d aretomo aretomo2", ""),
     ("genomics", OTHER, 0.92, "pbrun fq2bam haplotypecaller cudaaligner racon-gpu mmseqs", ""),
     ("data frames and databases", OTHER, 0.92,
-     "dask-cuda-worker dask-worker dask-scheduler dask.distributed distributed.cli.dask-worker "
-     "heavydb omnisci-server kinetica sqream brytlytdb pgstrom", ""),
+     "dask-cuda dask-cuda-worker dask-worker dask-scheduler dask.distributed "
+     "distributed.cli.dask-worker heavydb omnisci-server kinetica sqream brytlytdb pgstrom", ""),
     ("Dask worker", OTHER, 0.9, "dask", "cuda worker scheduler"),
     ("Spark executor", OTHER, 0.7, "coarsegrainedexecutorbackend spark-submit", ""),
     ("dashboard", OTHER, 0.85, "tensorboard tensorboard.main mlflow wandb aim visdom jtop", ""),
     # --- anything may run in these
     ("notebook", UNKNOWN, 0.75,
-     "ipykernel-launcher ipykernel colab-kernel-launcher jupyter jupyter-lab jupyter-notebook "
-     "jupyterhub-singleuser jupyter-labhub marimo ipython spyder-kernels spyder-kernels.console "
-     "rserver rsession code-server nbconvert papermill", ""),
+     "ipykernel-launcher ipykernel-launcher.py ipykernel colab-kernel-launcher.py jupyter "
+     "jupyter-lab jupyter-notebook jupyterhub-singleuser jupyter-labhub marimo ipython "
+     "spyder-kernels spyder-kernels.console rserver rsession code-server nbconvert papermill", ""),
     ("test runner", UNKNOWN, 0.6, "pytest py.test unittest nose2 tox nox", ""),
 )
 # fmt: on

@@ -18,19 +18,24 @@ UNKNOWN: Final = "–"
 
 
 def energies(parts_uj: Sequence[int]) -> tuple[list[str], str]:
-    """Each part and their sum, all in the unit that suits the sum, which is exactly their sum."""
+    """Each part and their sum, all in the unit that suits the sum. The figures add up to it; a part
+    too small for one says so, since nothing that was used is 0."""
     total_uj = sum(parts_uj)
     size_uj, unit = next(
         ((size, unit) for size, unit in _ENERGY_UNITS if total_uj >= size), _ENERGY_UNITS[-1]
     )
     shown = apportioned(parts_uj, total_uj * _DIGITS // size_uj)
-    texts = [f"{part // _DIGITS:,}.{part % _DIGITS:03d} {unit}" for part in (*shown, sum(shown))]
-    return texts[:-1], texts[-1]
+    tiny = [part_uj > 0 and not part for part_uj, part in zip(parts_uj, shown, strict=True)]
+    texts = [
+        f"< 0.001 {unit}" if small else _thousandths(part, unit)
+        for part, small in zip(shown, tiny, strict=True)
+    ]
+    return texts, _thousandths(sum(shown), unit)
 
 
 def energy(energy_uj: int) -> str:
     """One energy, in the unit that suits it."""
-    return energies([energy_uj])[1]
+    return energies([energy_uj])[0][0]
 
 
 def apportioned(parts: Sequence[int], whole: int) -> list[int]:
@@ -78,3 +83,7 @@ def duration(time_ns: int) -> str:
         if count or (parts and len(parts) < 2):
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2]) or "0 s"
+
+
+def _thousandths(value: int, unit: str) -> str:
+    return f"{value // _DIGITS:,}.{value % _DIGITS:03d} {unit}"

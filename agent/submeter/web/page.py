@@ -67,6 +67,7 @@ def _live(snapshot: Snapshot) -> str:
     return f"{_top(snapshot)}\n{notice}\n{_node(snapshot)}\n{cards or _NO_GPU}"
 
 
+_PARTIAL = "drawing now: not every GPU says"
 _NO_GPU = '<section class="card"><p>No GPU can be read now.</p></section>'
 
 
@@ -84,7 +85,7 @@ def _node(snapshot: Snapshot) -> str:
     draw_mw = node_power_mw(snapshot)
     total_uj = sum(gpu.energy_uj for gpu in snapshot.gpus)
     tiles = [
-        ("drawing now", figures.watts(draw_mw)),
+        ("drawing now" if draw_mw is not None else _PARTIAL, figures.watts(draw_mw)),
         ("metered since the ledger began", figures.energy(total_uj)),
         ("GPUs readable", f"{sum(gpu.up for gpu in snapshot.gpus)} of {len(snapshot.gpus)}"),
     ]

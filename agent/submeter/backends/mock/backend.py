@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from submeter.backends import Tally
-from submeter.backends.mock.board import Board, Slot
+from submeter.backends.mock.board import Board
 from submeter.backends.mock.device import Instruments, MockDevice, describe
-from submeter.backends.mock.faults import Faults
+from submeter.backends.mock.faults import Faults, loses_board
 from submeter.backends.mock.plan import BoardPlan, Scenario, SensorPlan
 from submeter.backends.mock.processes import MockProcesses
 from submeter.backends.mock.ring import Ring
 from submeter.backends.mock.sensors import Sensors, marks_ns
+from submeter.backends.mock.slots import Slot
 from submeter.clock import Clock
 from submeter.errors import DeviceLost, DriverUnavailable
 from submeter.model import EnergySource, Missing
@@ -49,38 +50,26 @@ class MockBackend:
         if self._origin_ns is None:
             self._origin_ns = self._clock.boottime_ns()
             self.processes.begin(self._origin_ns)
-        now_ns = self._clock.boottime_ns() - self._origin_ns
-        for fault in self.scenario.faults:
-            if fault.kind == "driver_unavailable" and fault.active(now_ns):
-                raise DriverUnavailable(fault.reason, f"simulated: {fault.reason}")
-        vanished = self._vanished(now_ns)
+        lost = self._lost(self._origin_ns)
         self._open = [
-            self._device(gpu, self._origin_ns)
-            for gpu in range(len(self._uuids))
-            if gpu not in vanished
+            self._device(gpu, self._origin_ns) for gpu in range(len(self._uuids)) if gpu not in lost
         ]
         if not self._open:
             raise DriverUnavailable("no_gpu", "simulated: no GPU is there")
         return tuple(self._open)
 
     def reopen(self, uuid: str) -> MockDevice:
-        """A board that was lost. Raises DeviceLost while it is still gone."""
-        if uuid not in self._uuids or self._origin_ns is None:
-            raise DeviceLost("not_found", f"simulated: there is no board {uuid}")
+        """A GPU that was lost, found again. Raises DeviceLost while it is still gone."""
+        if self._origin_ns is None or uuid not in self._uuids:
+            raise DeviceLost("gpu_not_found", f"simulated: there is no GPU {uuid}")
         gpu = self._uuids.index(uuid)
-        if gpu in self._vanished(self._clock.boottime_ns() - self._origin_ns):
-            raise DeviceLost("not_found", f"simulated: {uuid} is gone")
+        if gpu in self._lost(self._origin_ns):
+            raise DeviceLost("gpu_is_lost", f"simulated: GPU {gpu} is still gone")
+        for old in self._open:
+            old.faults.closed |= old.info.uuid == uuid
         device = self._device(gpu, self._origin_ns)
-        self._open.append(device)
+        self._open = [old for old in self._open if not old.faults.closed] + [device]
         return device
-
-    def _vanished(self, elapsed_ns: int) -> set[int]:
-        return {
-            gpu
-            for fault in self.scenario.faults
-            if fault.kind == "vanish" and fault.active(elapsed_ns)
-            for gpu in fault.gpus
-        }
 
     def close(self) -> None:
         """Devices given out before are of no use any more; calls that hang come back."""
@@ -108,6 +97,15 @@ class MockBackend:
                 for gpu, instruments in enumerate(self._instruments)
             },
         }
+
+    def _lost(self, origin_ns: int) -> set[int]:
+        """GPUs that can't be found now. Raises DriverUnavailable where none can be asked for."""
+        now_ns = self._clock.boottime_ns() - origin_ns
+        active = [fault for fault in self.scenario.faults if fault.active(now_ns)]
+        for fault in active:
+            if fault.kind == "driver_unavailable":
+                raise DriverUnavailable(fault.reason, f"simulated: {fault.reason}")
+        return {gpu for fault in active if loses_board(fault) for gpu in fault.gpus}
 
     def _device(self, gpu: int, origin_ns: int) -> MockDevice:
         instruments = self._instruments[gpu]
@@ -146,7 +144,7 @@ class MockBackend:
             "pid": slot.life.pid,
             "start_ticks": self.processes.key(slot.life).start_ticks,
             "workload": slot.plan.name,
-            "mig": "" if instance is None else f"{instance.profile}/{instance.gpu_instance}",
+            "mig": "" if instance is None else instance.label,
         }
         return who, {
             "dynamic_uj": used.dynamic_pj // PJ_PER_UJ,

@@ -10,25 +10,15 @@ anybody looks changes nothing: the next event depends on the scenario alone.
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator
-from random import Random
+from collections.abc import Iterable
 from threading import Lock
 from typing import Final, NamedTuple
 
 from submeter.backends.mock.history import History, Shares
-from submeter.backends.mock.plan import (
-    MIG_SLICES,
-    PPM,
-    BoardPlan,
-    Life,
-    MigInstance,
-    ProcessPlan,
-    life,
-)
-from submeter.backends.mock.shapes import Segment, segments
+from submeter.backends.mock.plan import PPM, BoardPlan, ProcessPlan, life
+from submeter.backends.mock.slots import Slot, share_time
 from submeter.units import NS_PER_S
 
-_NEVER: Final = 1 << 62
 _THERMAL_TICK_NS: Final = NS_PER_S
 
 
@@ -39,41 +29,6 @@ class Used(NamedTuple):
     context_pj: int  # its equal part of the context step while it held the board
     idle_pj: int  # its equal part of the floor while it held the board
     sm_ns: int  # SM time
-
-
-class Slot:
-    """One run of a process on one board: its course and what it used."""
-
-    __slots__ = (
-        "capacity_ppm", "context_pj", "course", "demand_mw", "demand_ppm", "dynamic_pj",
-        "idle_pj", "instance", "life", "plan", "power_mw", "segment_end_ns", "sm_ppm",
-        "sm_ppm_ns", "watts_mw",
-    )  # fmt: skip
-
-    def __init__(self, plan: ProcessPlan, run: Life, board: BoardPlan, gpu: int, seed: int) -> None:
-        self.plan = plan
-        self.life = run
-        self.instance: MigInstance | None = (
-            None if plan.mig_instance is None else board.mig[plan.mig_instance]
-        )
-        self.capacity_ppm = PPM if self.instance is None else _capacity(self.instance)
-        self.watts_mw = plan.power_mw[gpu]
-        # The same stream on every GPU: a job on several GPUs works in step.
-        self.course: Iterator[Segment] = segments(
-            plan.shape,
-            Random(f"{seed}/{plan.index}/{run.number}"),  # noqa: S311 - simulation
-        )
-        self.segment_end_ns = run.start_ns
-        self.demand_ppm = self.demand_mw = self.sm_ppm = self.power_mw = 0
-        self.dynamic_pj = self.context_pj = self.idle_pj = self.sm_ppm_ns = 0
-
-    def proceed(self, now_ns: int) -> None:
-        """To the segment that holds ``now_ns``."""
-        while self.segment_end_ns <= now_ns:
-            duration_ns, sm_ppm, power_ppm = next(self.course)
-            self.segment_end_ns += duration_ns
-            self.demand_ppm = self.plan.utilisation_ppm * sm_ppm // PPM * self.capacity_ppm // PPM
-            self.demand_mw = self.watts_mw * power_ppm // PPM
 
 
 class Board:
@@ -226,7 +181,7 @@ class Board:
         )
         self._context_mw = plan.context_mw if self.slots else 0
         self._idle_mw = min(plan.idle_mw + leakage_mw, plan.limit_mw - self._context_mw)
-        _share_time(self.slots)
+        share_time(self.slots)
         available_mw = plan.limit_mw - self._idle_mw - self._context_mw
         dynamic_mw = sum([slot.power_mw for slot in self.slots])
         self._throttling = dynamic_mw > available_mw
@@ -257,27 +212,6 @@ class Board:
         since_ns = self.at(now_ns) - self._start_ns
         idle_pj, context_pj = self._shared_pj
         return idle_pj + self._idle_mw * since_ns, context_pj + self._context_mw * since_ns
-
-
-def _share_time(slots: list[Slot]) -> None:
-    """SM time as asked for; in proportion where more is asked for than the (MIG) engine has."""
-    for slot in slots:
-        slot.sm_ppm, slot.power_mw = slot.demand_ppm, slot.demand_mw
-    if len(slots) < 2:
-        return
-    for instance in {slot.instance for slot in slots}:
-        sharing = [slot for slot in slots if slot.instance == instance]
-        asked_ppm = sum(slot.demand_ppm for slot in sharing)
-        capacity_ppm = sharing[0].capacity_ppm
-        if asked_ppm <= capacity_ppm:
-            continue
-        for slot in sharing:
-            slot.sm_ppm = slot.demand_ppm * capacity_ppm // asked_ppm
-            slot.power_mw = slot.demand_mw * capacity_ppm // asked_ppm
-
-
-def _capacity(instance: MigInstance) -> int:
-    return instance.slices * PPM // MIG_SLICES
 
 
 def _part(total: int, rank: int, count: int) -> int:

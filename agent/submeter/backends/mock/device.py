@@ -9,6 +9,7 @@ from submeter.backends.mock.faults import CALLS, Faults
 from submeter.backends.mock.plan import PPM
 from submeter.backends.mock.ring import Ring, Sample, newest_sample, sample_ns
 from submeter.backends.mock.sensors import Sensors, Shown
+from submeter.backends.mock.slots import Slot
 from submeter.clock import Clock
 from submeter.model import (
     Activity,
@@ -23,7 +24,7 @@ from submeter.model import (
 from submeter.units import NS_PER_MS, NS_PER_S, NS_PER_US, UJ_PER_MJ
 
 _WALL_STEP_NS: Final = 50 * NS_PER_MS  # smaller differences are the jitter of reading two clocks
-_MOST_ENERGY_MJ: Final = 10**15  # 45 years at 700 W: beyond it is a sentinel, not a counter
+_MOST_ENERGY_MJ: Final = 0x7FFFFFFFFFFFFFEF  # beyond it are the marks for "not available"
 _NOTHING: Final = Shown(None, -1)
 
 
@@ -103,16 +104,7 @@ class MockDevice:
         at_ns = self.faults.check("holders", elapsed_ns)
         with self._board.lock:
             self._board.advance(at_ns)
-            holders = [
-                Holder(
-                    slot.life.pid,
-                    slot.plan.kind,
-                    slot.plan.memory_bytes,
-                    slot.instance and slot.instance.gpu_instance,
-                    slot.instance and 0,
-                )
-                for slot in self._board.slots
-            ]
+            holders = [_holder(slot) for slot in self._board.slots]
         holders += [Holder(pid) for pid in self.faults.garbage("holders", at_ns)]
         self._took("holders", began_ns)
         return holders
@@ -196,8 +188,15 @@ class MockDevice:
 
 _NOT_SUPPORTED: Final = 3
 _NOT_FOUND: Final = 6
-_NO_SUCH_PID: Final = 4_194_305  # one more than Linux' largest PID
+_NO_SUCH_PID: Final = 4_000_001
 _IDLE_CLOCK_HZ: Final = 345_000_000  # what H100 boards idle at
+
+
+def _holder(slot: Slot) -> Holder:
+    pid, plan, instance = slot.life.pid, slot.plan, slot.instance
+    if instance is None:
+        return Holder(pid, plan.kind, plan.memory_bytes)
+    return Holder(pid, plan.kind, plan.memory_bytes, instance.gpu_instance, 0, mig=instance.label)
 
 
 def by_pid(samples: Sequence[Sample]) -> Mapping[int, tuple[int, int]]:

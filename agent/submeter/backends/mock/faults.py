@@ -57,11 +57,11 @@ ERRORS: Final = {
 }
 
 CALLS: Final = {
-    # What a scenario calls it → the NVML call or field that the error counters name.
+    # What a scenario calls it → the NVML call that the error counters name.
     "readings": "nvmlDeviceGetFieldValues",
-    "energy": "NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION",
-    "instant": "NVML_FI_DEV_POWER_INSTANT",
-    "average": "NVML_FI_DEV_POWER_AVERAGE",
+    "energy": "nvmlDeviceGetFieldValues",
+    "instant": "nvmlDeviceGetFieldValues",
+    "average": "nvmlDeviceGetFieldValues",
     "activity": "nvmlDeviceGetUtilizationRates",
     "gauges": "nvmlDeviceGetTemperature",
     "holders": "nvmlDeviceGetComputeRunningProcesses",
@@ -75,6 +75,12 @@ DRIVER_REASONS: Final = (
     "library_missing", "driver_not_loaded", "version_mismatch", "no_permission", "no_gpu",
     "unknown",
 )  # fmt: skip
+
+
+def loses_board(plan: FaultPlan) -> bool:
+    """Whether the board can't even be found while that fault lasts."""
+    every_call = plan.kind == "error" and plan.call in {"all", "readings"}
+    return plan.kind == "vanish" or (every_call and ERRORS[plan.code].means == "lost")
 
 
 class Faults:

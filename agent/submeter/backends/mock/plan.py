@@ -17,6 +17,11 @@ class MigInstance(NamedTuple):
     profile: str  # "1g.10gb"
     slices: int  # of MIG_SLICES
 
+    @property
+    def label(self) -> str:
+        """As series and reports name it: "1g.10gb/7"."""
+        return f"{self.profile}/{self.gpu_instance}"
+
 
 MIG_SLICES: Final = 7
 

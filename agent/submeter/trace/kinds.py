@@ -57,8 +57,8 @@ OBJECTS = Kind(
 )
 HOLDERS = or_null(
     Kind(
-        _rows_of(NATURAL, TEXT, NATURAL_OR_NULL, NATURAL_OR_NULL, NATURAL_OR_NULL),
-        "a list of [pid, kind, memory_bytes, gpu_instance, compute_instance]",
+        _rows_of(NATURAL, TEXT, NATURAL_OR_NULL, NATURAL_OR_NULL, NATURAL_OR_NULL, TEXT),
+        "a list of [pid, kind, memory_bytes, gpu_instance, compute_instance, mig]",
     )
 )
 SAMPLES = or_null(

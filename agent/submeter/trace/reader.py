@@ -82,7 +82,7 @@ def _opened(path: Path, _inode: int, _size: int, _changed_ns: int) -> Trace:
         raise InputError(
             "found an empty file, expected a trace or a power log", source=str(path), line=1
         )
-    if head[0].startswith('{"format":'):
+    if head[0].startswith("{"):
         return _open_native(path)
     return _open_log(path, choose(head))
 

@@ -87,7 +87,8 @@ class Player:
         with self._lock:
             self._advance(now_ns)
             track = self._tracks[gpu]
-            if track.lost is not None and not track.due:
+            heard = any(isinstance(item, Reading) for item in track.due)
+            if track.lost is not None and not heard:
                 raise recorded_error(track.lost)
 
     def close(self) -> None:
@@ -220,21 +221,27 @@ _CALLS: Final[dict[type, str]] = {
 
 
 def _fetch(track: _Track) -> Sequence[Reading]:
-    """Readings up to the first loss of the device, which is raised when it is at the front."""
+    """Readings up to the next loss of the device; the loss, when it is at the front.
+
+    A failed read is raised only if nothing else is due, and a loss only once in a row, so that
+    a slow reader doesn't fall behind.
+    """
     readings: list[Reading] = []
     failed: ErrorRecord | None = None
     while track.due:
         item = track.due[0]
+        if isinstance(item, ErrorRecord) and item.kind != READ_FAILED and readings:
+            return readings  # the loss is due at the next call
+        track.due.popleft()
         if isinstance(item, Reading):
             track.lost = failed = None
             readings.append(item)
-        elif item.kind == READ_FAILED:
-            failed = item
-        elif readings:
-            return readings  # the loss is due at the next call
-        else:
-            track.lost = failed = item
-        track.due.popleft()
+            continue
+        failed = item
+        if item.kind != READ_FAILED:
+            news, track.lost = track.lost is None, item
+            if news:
+                break
     if failed is not None and not readings:
         raise recorded_error(failed)
     return readings

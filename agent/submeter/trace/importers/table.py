@@ -217,7 +217,7 @@ def _turns(times_ns: Sequence[int]) -> int:
     if not whole:
         return 1
     size, count = Counter(whole).most_common(1)[0]
-    return size if len(whole) > 1 and count * 10 >= len(whole) * 9 else 1
+    return size if len(moments) > 1 and count * 10 >= len(whole) * 9 else 1
 
 
 _value = functools.lru_cache(maxsize=4096)(parse_value)

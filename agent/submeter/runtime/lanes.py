@@ -8,18 +8,14 @@ then on, so there is at most one stuck thread per GPU and pace, and at most one 
 `STUCK_NS` per GPU and life of the agent.
 """
 
-import heapq
 import threading
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from submeter.clock import Clock
 from submeter.model import Histogram
-from submeter.sampling.jobs import LATENESS_BOUNDS_NS, Job, Lateness
+from submeter.sampling.jobs import LATENESS_BOUNDS_NS, SAMPLE, Job, Lateness
 from submeter.units import NS_PER_MS, NS_PER_S
-
-FAST: Final = "sample"
-"""The lane whose lateness is published; its name starts with this."""
 
 STUCK_NS: Final = 100 * NS_PER_MS
 GUARD_PERIOD_NS: Final = 100 * NS_PER_MS
@@ -34,12 +30,13 @@ class Lane:
         self, name: str, clock: Clock, jobs: Iterable[Job], crash: Callable[[BaseException], None]
     ) -> None:
         self.name = name
-        self.fast = name.startswith(FAST)
+        self.fast = name.startswith(SAMPLE)
         self.lateness = Lateness()
         self._clock = clock
         self._crash = crash
         self._lock = threading.Lock()
-        self._queue: list[Job] = sorted(jobs)
+        self._jobs: list[Job] = list(jobs)
+        self._due: list[Job] = []  # of this wake-up, still to be run, last one first
         self._stopping = False
         self._busy: tuple[Job, int] | None = None
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
@@ -59,7 +56,7 @@ class Lane:
 
     def jobs(self) -> list[Job]:
         with self._lock:
-            return list(self._queue)
+            return list(self._jobs)
 
     def busy_for_ns(self, now_ns: int) -> tuple[str, int]:
         """Whose job runs now and for how long already; ("", 0) between jobs."""
@@ -72,37 +69,45 @@ class Lane:
         with self._lock:
             if self._busy is None or self._busy[0].owner != owner:
                 return []
-            others = [job for job in self._queue if job.owner != owner]
-            self._queue = sorted(job for job in self._queue if job.owner == owner)
+            others = [job for job in self._jobs if job.owner != owner]
+            self._jobs = [job for job in self._jobs if job.owner == owner]
+            self._due = [job for job in self._due if job.owner == owner]
         return others
 
     def _main(self) -> None:
         try:
-            while not self._stopping and self._step():
-                pass
+            while not self._stopping and self._jobs:
+                self._run_due(self._wait())
         except BaseException as error:
             self._crash(error)
             raise
 
-    def _step(self) -> bool:
-        """Waits for the next deadline and runs what is due; False where no job is left."""
+    def _wait(self) -> int:
+        """Sleeps until something is due, and notes what is; the time then."""
+        clock = self._clock
         with self._lock:
-            if not self._queue:
-                return False
-            job = self._queue[0]
-            now_ns = self._clock.boottime_ns()
-            if now_ns >= job.next_ns:
-                self._busy = (job, now_ns)
-        if now_ns < job.next_ns:
-            self._clock.sleep_until(job.next_ns)
-            return True
-        self.lateness.observe(now_ns - job.next_ns)
-        job.run(now_ns)
+            next_ns = min([job.next_ns for job in self._jobs])
+        if clock.boottime_ns() < next_ns:
+            clock.sleep_until(next_ns)
+        now_ns = clock.boottime_ns()
         with self._lock:
-            self._busy = None
-            job.advance(self._clock.boottime_ns())
-            heapq.heapify(self._queue)
-        return True
+            self._due = [job for job in self._jobs if job.next_ns <= now_ns]
+            self._due.reverse()
+        return now_ns
+
+    def _run_due(self, now_ns: int) -> None:
+        boottime_ns = self._clock.boottime_ns
+        while (job := self._next(now_ns)) is not None:
+            self.lateness.observe(now_ns - job.next_ns)
+            job.run(now_ns)
+            now_ns = boottime_ns()
+            job.advance(now_ns)
+
+    def _next(self, now_ns: int) -> Job | None:
+        with self._lock:
+            job = self._due.pop() if self._due and not self._stopping else None
+            self._busy = None if job is None else (job, now_ns)
+        return job
 
 
 class Lanes:

@@ -12,7 +12,7 @@ from submeter.clock import Clock
 from submeter.errors import DriverUnavailable
 from submeter.metering import Meter
 from submeter.model import Reading
-from submeter.sampling.jobs import Job, stagger_ns
+from submeter.sampling.jobs import SAMPLE, Job, stagger_ns
 from submeter.sampling.watch import LOOK_NS, SURVEY_NS, GpuWatch
 
 NOT_FOUND: Final = "not_found"
@@ -97,15 +97,17 @@ class Node:
 
 
 def _fast(watch: GpuWatch, index: int, count: int, now_ns: int) -> Job:
-    """The sampling job; follows the watch when that has found out its sensor's refresh."""
+    """The sampling job; follows the watch until that has found out its sensor's refresh."""
 
-    def run(at_ns: int) -> None:
+    def probe(at_ns: int) -> None:
         watch.sample(at_ns)
-        if watch.period_ns != job.period_ns:
+        if not watch.probing:
             job.period_ns = period_ns = watch.period_ns
             # GPUs of one kind share their grid, so that one wake-up serves several.
             job.next_ns = at_ns // period_ns * period_ns + stagger_ns(index, count, period_ns)
+            job.run = watch.sample
 
     offset_ns = stagger_ns(index, count, watch.period_ns)
-    job = Job("sample", watch.info.uuid, watch.period_ns, now_ns + offset_ns, run)
+    run = probe if watch.probing else watch.sample
+    job = Job(SAMPLE, watch.info.uuid, watch.period_ns, now_ns + offset_ns, run)
     return job

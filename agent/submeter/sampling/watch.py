@@ -118,6 +118,11 @@ class GpuWatch:
             self._end_probe()
 
     @property
+    def probing(self) -> bool:
+        """Whether the sensor's refresh is still being found out, at `PROBE_PERIOD_NS`."""
+        return self._probe is not None
+
+    @property
     def info(self) -> GpuInfo:
         return self.device.info
 

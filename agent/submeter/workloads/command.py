@@ -34,12 +34,28 @@ class Command:
     launchers: tuple[str, ...] = ()
 
     @property
+    def native(self) -> bool:
+        """A program by itself: no interpreter that runs somebody's script, no launcher."""
+        return self.program not in _NOT_NATIVE
+
+    @property
     def name(self) -> str:
         return self.module or self.script or self.program
 
 
 _SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ash", "ksh"})
-_INTERPRETERS: Final = _SHELLS | {"node", "julia", "Rscript", "perl", "ruby", "lua", "luajit", "th"}
+_INTERPRETERS: Final = _SHELLS | {
+    "node",
+    "julia",
+    "Rscript",
+    "perl",
+    "ruby",
+    "lua",
+    "luajit",
+    "th",
+    "java",
+}
+_NOT_NATIVE: Final = _INTERPRETERS | LAUNCHERS.keys() | {"", "python"}
 
 
 def parse(argv: tuple[str, ...]) -> Command:

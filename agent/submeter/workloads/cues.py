@@ -204,6 +204,9 @@ MEDIA: Final = (
 FALSE: Final = frozenset({"false", "0", "no", "off", "none", "n", "f"})
 TRUE: Final = frozenset({"true", "1", "yes", "on", "y"})
 
+ANY_PROGRAM: Final = words("a.out main app run start entrypoint entrypoint.sh program test exe")
+"""Names that don't even say which program it is."""
+
 FAMILIES: Final = ("lmp-", "gmx-", "vasp-", "namd", "relion-", "dcgmproftester")
 """Programs that come in many builds: gmx_mpi, vasp_gpu, relion_refine_mpi, …"""
 

@@ -161,6 +161,15 @@ def test_a_file_that_is_named_is_not_what_is_done() -> None:
     assert _judge("llama-imatrix -m m.gguf -f train-data.txt").phase is Phase.OTHER
 
 
+def test_a_program_of_its_own_that_nobody_knows_is_probably_something_else() -> None:
+    verdict = _judge("/opt/acme/bin/wavesolver --grid 512")
+    assert verdict.phase is Phase.OTHER
+    assert verdict.confidence < 0.6
+    for line in ("./a.out", "./main", "sudo -l", "bash -i", "srun --unheard-of x"):
+        assert _judge(line).phase is Phase.UNKNOWN
+    assert recognise(ProcessFacts(KEY, comm="wavesolver")).phase is Phase.UNKNOWN
+
+
 def test_with_nothing_but_a_name() -> None:
     assert recognise(ProcessFacts(KEY, comm="ollama")).phase is Phase.INFERENCE
     assert recognise(ProcessFacts(KEY)).phase is Phase.UNKNOWN

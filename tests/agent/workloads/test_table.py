@@ -91,6 +91,7 @@ def test_what_was_clear_stays_clear(later: str | None) -> None:
     seen = table.view(KEY)
     assert seen is not None
     assert seen.owner.phase is Phase.TRAINING
+    assert seen.owner.workload == ("main.py" if later else "train.py")
 
 
 def test_ports_are_looked_at_where_nothing_else_helps_one_process_at_a_time() -> None:

@@ -6,9 +6,12 @@ READING ──request──▶ WRITING ──written──▶ IDLE ──byte─
 """
 
 import asyncio
+from asyncio.trsock import TransportSocket
 from contextlib import aclosing
 from enum import Enum, auto
 from http import HTTPStatus
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack
 from typing import Final
 
 from submeter.web.desk import Desk
@@ -16,6 +19,7 @@ from submeter.web.http import Request, Response, Stream, text
 from submeter.web.wire import Refusal, Wire
 
 _SLICE: Final = 64 * 1024  # of an answer given to the transport at once: what a slow reader costs
+_RESET: Final = pack("ii", 1, 0)  # struct linger: on, for 0 s
 
 
 class _Phase(Enum):
@@ -88,7 +92,11 @@ class Connection(asyncio.BufferedProtocol):
     # What the desk calls
 
     def evict(self) -> None:
-        """Ends the connection at once."""
+        """Ends the connection at once, and with a reset: after a plain close the kernel would go
+        on keeping what a slow reader hasn't read."""
+        if not self._transport.is_closing():
+            sock: TransportSocket = self._transport.get_extra_info("socket")
+            sock.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
         self._transport.abort()
 
     # A request and its answer

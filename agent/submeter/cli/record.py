@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from submeter.backends import load
+from submeter.backends import Device, load
 from submeter.backends.replay.recorder import RecordingBackend
 from submeter.cli._options import add_common, examples, settings
 from submeter.cli.output import Progress, printable
@@ -110,6 +110,10 @@ class Recorder:
         run_until(self._clock, self._jobs, until_ns)
         if self._driver_gone and until_ns >= self._retry_ns:
             self._find_driver(until_ns)
+
+    def devices(self) -> list[Device]:
+        """Every GPU there is."""
+        return [watch.device for watch in self._node.watches()]
 
     def stop(self) -> None:
         """Lets go of the driver."""

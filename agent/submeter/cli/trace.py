@@ -6,7 +6,7 @@ from pathlib import Path
 
 from submeter.cli._options import examples
 from submeter.cli.output import Progress, print_json, print_table, printable
-from submeter.errors import EXIT_FAILED, EXIT_OK, SubmeterError
+from submeter.errors import EXIT_FAILED, EXIT_OK, InputError
 from submeter.trace import Trace, create_trace, open_trace
 from submeter.trace.records import EndRecord, ReadingRecord
 from submeter.trace.summary import GpuSummary, Summary, summarise
@@ -81,7 +81,9 @@ def _check(arguments: argparse.Namespace) -> int:
 def _convert(arguments: argparse.Namespace) -> int:
     trace = open_trace(arguments.source)
     if arguments.target.exists() and arguments.target.samefile(arguments.source):
-        raise SubmeterError(f"{arguments.target}: is the recording itself; choose another name")
+        raise InputError(
+            "is the recording itself; choose another name", source=str(arguments.target)
+        )
     writer = create_trace(arguments.target, overwrite=arguments.force)
     end = EndRecord(trace.last_ns, "" if trace.truncated_at is None else trace.warnings[-1])
     readings = 0

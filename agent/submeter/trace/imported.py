@@ -111,9 +111,10 @@ def records(samples: Callable[[], Iterable[Sample]], found: Survey) -> Iterator[
 
 def _look(one: Seen, sample: Sample) -> None:
     one.labels.update(sample.labels)
-    one.values.update(sample.values.keys())
     for name, value in sample.values.items():
-        one.largest[name] = max(value, one.largest.get(name, value))
+        one.values[name] += 1
+        if value > one.largest.get(name, value - 1):
+            one.largest[name] = value
     step_ns = sample.time_ns - one.last_ns
     if step_ns > 0 and len(one.steps_ns) < _STEPS_KEPT:
         one.steps_ns.append(step_ns)

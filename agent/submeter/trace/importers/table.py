@@ -103,7 +103,7 @@ def _rows(lines: Iterable[Line], notes: Notes) -> Iterator[_Row]:
             notes.cut(line.number)
         elif not text or text.startswith("#"):
             continue
-        elif _TOOL_MESSAGES.match(text):
+        elif not text[0].isdigit() and _TOOL_MESSAGES.match(text):
             notes.add(f"skipped a message of nvidia-smi: {text[:_SHOWN]}", line.number)
         elif layout is None:
             layout = _read_header(text, line.number, notes)

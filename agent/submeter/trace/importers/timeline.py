@@ -37,7 +37,8 @@ def straightened(samples: Iterable[Sample], notes: Notes) -> Iterator[Sample]:
         if at_ns > place.last_ns:
             place.step_ns = at_ns - place.last_ns
         place.last_ns = at_ns
-        yield _plausible(sample._replace(time_ns=at_ns), notes)
+        moved = sample if at_ns == sample.time_ns else sample._replace(time_ns=at_ns)
+        yield _plausible(moved, notes)
 
 
 def _after_step_back(sample: Sample, place: _Place, notes: Notes) -> int:

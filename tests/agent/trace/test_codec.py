@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from submeter.errors import InputError
 from submeter.model import Activity, Gauges, GpuInfo, Holder, Reading, UtilisationSample
 from submeter.trace.codec import GPU, SHAPES, decode, decode_header, encode, encode_header
 from submeter.trace.kinds import HOLDERS, SAMPLES
-from submeter.trace.records import Header, Record
+from submeter.trace.records import EndRecord, Header, Record
 
 Records = Callable[[int], st.SearchStrategy[Record]]
 
@@ -125,3 +126,16 @@ def test_a_wrong_header_says_what_was_expected(change: tuple[str, str], message:
     with pytest.raises(InputError, match=r"expected|found") as caught:
         decode_header(line.replace(*change))
     assert message in str(caught.value)
+
+
+def test_the_documented_example_is_a_trace() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "trace-format.md").read_text(encoding="utf-8")
+    example = page.partition("```json\n")[2].partition("```")[0].replace("…", "")
+    header, *records = example.splitlines()
+    assert encode_header(decode_header(header)) == header
+    assert [encode(decode(line)) for line in records] == records
+    assert isinstance(decode(records[-1]), EndRecord)
+    for letter, shape in SHAPES.items():
+        documented = page.partition(f"| `{letter}` | `")[2].partition("`")[0].split(", ")
+        assert documented == list(shape.names)
+    assert all(f"`{name}`" in page for name in GPU)

@@ -1,0 +1,108 @@
+"""Events reach everybody who listens, from any thread, and pile up for nobody."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+
+from submeter.model import Reading
+from submeter.web.broadcast import Broadcast, encode
+
+READING = Reading(7, 1_500_001, 11, 612_256, 12, None, None)
+
+
+def reading(number: int) -> Reading:
+    return READING._replace(at_ns=number)
+
+
+def run(scene: Callable[[Broadcast], Awaitable[None]], size: int = 4096) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(20):
+            await scene(Broadcast(size))
+
+    asyncio.run(main())
+
+
+async def numbers(events: AsyncGenerator[bytes, None], last: int) -> list[int]:
+    """The readings up to a given one."""
+    found: list[int] = []
+    while not found or found[-1] != last:
+        lines = (await anext(events)).decode().split("\n")
+        data = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+        found += [event["boottime_ns"] for event in data]
+    return found
+
+
+def test_an_event_is_exact_and_says_what_is_not_known() -> None:
+    lines = encode("GPU-1", READING).decode().split("\n")
+    assert lines[0] == "event: reading"
+    assert lines[2:] == ["", ""]
+    assert json.loads(lines[1].removeprefix("data: ")) == {
+        "gpu_uuid": "GPU-1", "boottime_ns": 7, "energy_joules": "1.500001", "energy_at_us": 11,
+        "power_watts": 612.256, "power_at_us": 12, "power_average_watts": None,
+        "power_average_at_us": None,
+    }  # fmt: skip
+
+
+def test_everybody_gets_every_event_of_every_thread_in_order() -> None:
+    async def scene(hub: Broadcast) -> None:
+        async with aclosing(hub.events()) as one, aclosing(hub.events()) as two:
+            await anext(one)
+            await anext(two)
+
+            def publish() -> None:
+                for number in range(1000):
+                    hub.publish("GPU-1", reading(number))
+
+            thread = threading.Thread(target=publish)
+            thread.start()
+            expected = list(range(1000))
+            assert await numbers(one, 999) == expected
+            assert await numbers(two, 999) == expected
+            await asyncio.to_thread(thread.join)
+
+    run(scene)
+
+
+def test_nothing_is_kept_while_nobody_listens() -> None:
+    async def scene(hub: Broadcast) -> None:
+        hub.publish("GPU-1", reading(1))
+        async with aclosing(hub.events()) as events:
+            await anext(events)
+            hub.publish("GPU-1", reading(2))
+            assert await numbers(events, 2) == [2]
+        hub.publish("GPU-1", reading(3))
+        async with aclosing(hub.events()) as events:
+            await anext(events)
+            hub.publish("GPU-1", reading(4))
+            assert await numbers(events, 4) == [4]
+
+    run(scene)
+
+
+def test_a_slow_client_misses_the_oldest_and_goes_on() -> None:
+    async def scene(hub: Broadcast) -> None:
+        async with aclosing(hub.events()) as slow, aclosing(hub.events()) as quick:
+            await anext(slow)
+            await anext(quick)
+            for number in range(100):
+                hub.publish("GPU-1", reading(number))
+                if number % 10 == 9:
+                    await numbers(quick, number)
+            assert await numbers(slow, 99) == list(range(80, 100))
+
+    run(scene, size=20)
+
+
+def test_publishing_after_the_server_has_gone_is_no_error() -> None:
+    hub = Broadcast()
+
+    async def leave() -> None:
+        events = hub.events()
+        await anext(events)
+        hub.publish("GPU-1", READING)
+        await events.aclose()
+
+    asyncio.run(leave())
+    hub.publish("GPU-1", READING)

@@ -1,0 +1,130 @@
+"""The page: it says what is so, and nothing from outside becomes part of it."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from submeter.model import Account, Component, Method, Phase, Snapshot
+from submeter.testing.snapshots import SERVER, empty, node
+from submeter.web import page
+
+VOID = {"meta", "link", "rect"}
+ATTACKS = st.sampled_from(
+    [
+        "<script>alert(1)</script>",
+        '"><img src=x onerror=alert(1)>',
+        "'-alert(1)-'",
+        "</p>",
+        "&lt;",
+    ]
+)
+
+
+class Outline(HTMLParser):
+    """Every tag with its attributes, and the text between them; fails where tags don't match."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, list[tuple[str, str | None]]]] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, attrs))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def outline(body: bytes) -> Outline:
+    parsed = Outline()
+    parsed.feed(body.decode())
+    parsed.close()
+    assert not parsed.open
+    return parsed
+
+
+def with_names(name: str) -> Snapshot:
+    """A node where everything that others may name is called that."""
+    snapshot = node(notice=name, second_gpu_up=False)
+    owner = SERVER._replace(workload=name, user=name, namespace=name, pod=name, job=name)
+    gpus = []
+    for gpu in snapshot.gpus:
+        info = replace(gpu.info, name=name, uuid=name)
+        processes = tuple(
+            replace(each, owner=owner, verdict=replace(each.verdict, evidence=(name,), source=name))
+            for each in gpu.processes
+        )
+        down = "" if gpu.up else name
+        gpus.append(replace(gpu, info=info, processes=processes, down_reason=down))
+    account = Account(name, "", Component.DYNAMIC, owner)
+    return replace(snapshot, gpus=tuple(gpus), energy_uj={account: 1}, version=name, backend=name)
+
+
+@given(st.text(st.characters(), min_size=1) | ATTACKS)
+@settings(max_examples=60, deadline=None)
+def test_names_never_become_markup(name: str) -> None:
+    ours = outline(page.fragment(with_names("x"))).tags
+    theirs = outline(page.fragment(with_names(name))).tags
+    assert theirs == ours
+
+
+def test_nothing_needs_what_the_security_policy_forbids() -> None:
+    for tag, attributes in outline(page.document(node(notice="n"))).tags:
+        names = {name for name, _ in attributes}
+        assert "style" not in names
+        assert not any(name.startswith("on") for name in names)
+        assert tag != "style"
+        assert tag != "script" or dict(attributes)["src"] == "/page.js"
+        assert all(value is None or "//" not in value for _, value in attributes)
+
+
+def test_bars_are_full_and_their_figures_add_up() -> None:
+    body = page.fragment(node()).decode()
+    bars = re.findall(r'<svg class="stack".*?</svg>', body)
+    assert len(bars) == 1 + 2 * 2
+    for bar in bars:
+        places = [(int(x), int(width)) for x, width in re.findall(r'x="(\d+)" width="(\d+)"', bar)]
+        ends = [x + width for x, width in places]
+        assert [x for x, _ in places] == [0, *ends[:-1]]
+        assert ends[-1] == 1000
+
+
+def test_the_notice_is_there_and_only_when_there_is_one() -> None:
+    assert 'class="notice">simulated<' in page.fragment(node(notice="simulated")).decode()
+    assert "notice" not in page.fragment(node()).decode()
+
+
+def test_who_is_on_a_gpu_and_why_is_said() -> None:
+    text = " ".join(outline(page.fragment(node())).text)
+    for said in ("llama-finetune", "argv names torchrun", "97 % sure", "612.3 W", "3.400 kWh"):
+        assert said in text
+
+
+def test_a_gpu_that_is_down_says_so_and_shows_no_power() -> None:
+    body = page.fragment(node(second_gpu_up=False)).decode()
+    card = body[body.index("<h2>GPU 1") :]
+    assert "Not readable: gpu_is_lost" in card
+    assert " W<" not in card
+    assert "305.694 Wh" in card
+
+
+def test_before_the_first_snapshot_and_without_gpus() -> None:
+    assert "measured nothing yet" in page.document(None).decode()
+    assert "No GPU can be read" in page.document(empty()).decode()
+
+
+def test_every_phase_and_method_has_a_colour() -> None:
+    style = (Path(page.__file__).with_name("assets") / "style.css").read_text()
+    names = [f"phase-{phase}" for phase in Phase] + [f"method-{method}" for method in Method]
+    assert [name for name in names if not re.search(rf"\.{name}\b", style)] == []

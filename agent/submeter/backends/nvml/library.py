@@ -87,10 +87,15 @@ class Session:
         """The C function of that name, once for many calls; None where the library has none."""
         if name not in calls.ALLOWED_CALLS:
             raise ValueError(f"{name} is not in ALLOWED_CALLS")
+        thread = get_ident()
+        self.in_flight.add(thread)
         try:
+            self.check()
             function: Function = pynvml.nvmlLib[name]
         except AttributeError:
             return None
+        finally:
+            self.leave(thread)
         return function
 
     def close(self) -> None:
@@ -114,6 +119,7 @@ class Library:
         self._sessions: list[Session] = []
         self._owed = 0  # initialisations to give back
         self._lock = Lock()
+        self._due = False  # a session was closed, and nobody has looked since
 
     def open(self) -> Session:
         """Loads the library and initialises NVML. Raises DriverUnavailable with its reason."""
@@ -132,13 +138,24 @@ class Library:
             self._owed += 1
             session = Session(self)
             self._sessions.append(session)
-            return session
+        self._tidy()
+        return session
 
     def release(self) -> None:
-        """After a session was closed: shuts down and unloads what nobody uses any more."""
-        with self._lock:
-            self._sessions = [session for session in self._sessions if not session.closed]
-            self._settle()
+        """After a session was closed: shuts down and unloads what nobody uses any more.
+
+        Never waits: whoever is opening at the moment does it when that is over.
+        """
+        self._due = True
+        self._tidy()
+
+    def _tidy(self) -> None:
+        while self._due and self._lock.acquire(blocking=False):
+            try:
+                self._due = False
+                self._settle()
+            finally:
+                self._lock.release()
 
     def after_fork(self) -> None:
         """In a forked child: what the parent had open is not this process's to use or close."""
@@ -151,7 +168,8 @@ class Library:
 
     def _settle(self) -> None:
         if self.in_flight or self.forked:
-            return  # `leave` settles it
+            return  # `Session.leave` comes back to it
+        self._sessions = [session for session in self._sessions if not session.closed]
         while self._owed > len(self._sessions):
             self._owed -= 1
             try:

@@ -174,6 +174,7 @@ class ProcessFacts:
     environ: Mapping[str, str] = field(default_factory=dict)  # allow-listed keys only
     listen_ports: tuple[int, ...] = ()
     libraries: tuple[str, ...] = ()
+    parent_argv: tuple[str, ...] = ()  # of who started it, where that says more than its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from submeter.model import ProcessFacts, ProcessKey
-from submeter.workloads.rules import ENVIRON_KEYS
+from submeter.workloads.rules import ENVIRON_KEYS, TELLING_LIBRARIES
 
 _INITIAL_PID_NAMESPACE: Final = "pid:[4026531836]"
 """PROC_PID_INIT_INO, 0xEFFFFFFC: include/linux/proc_ns.h; fixed since Linux 3.8."""
@@ -29,12 +29,14 @@ _SMALL_BYTES: Final = 16 * 1024
 _SOCKETS_BYTES: Final = 64 * 1024
 """The kernel lists listening sockets before established ones (net/ipv4/tcp_ipv4.c)."""
 _DESCRIPTORS: Final = 4096
+_MAPS_BYTES: Final = 2 * 1024 * 1024  # PyTorch with CUDA: 300 to 700 KiB
 _COMM_CHARACTERS: Final = 64
 _VALUE_CHARACTERS: Final = 256
 _USERS: Final = 4096
 
 _DEAD: Final = (b"X", b"x")
 _BLOCKED: Final = b"D"
+_TELLING: Final = tuple(name.encode("ascii") for name in TELLING_LIBRARIES)
 _LISTENING: Final = b"0A"  # TCP_LISTEN, include/net/tcp_states.h
 
 
@@ -90,6 +92,18 @@ class ProcfsSource:
             ports = _ports(inodes, directory) if inodes else ()
             return ports if _state(key, directory) is not None else ()
 
+    def libraries(self, key: ProcessKey) -> tuple[str, ...]:
+        """Names of the libraries mapped by that very process that say what it is for
+        (`submeter.workloads.rules.TELLING_LIBRARIES`), sorted.
+
+        Costs a millisecond and more. Empty where its memory map may not be seen.
+        """
+        with self._directory(key) as directory:
+            if directory is None or _state(key, directory) in {None, _BLOCKED}:
+                return ()
+            names = _mapped(_read("maps", _MAPS_BYTES, directory, whole=True) or b"")
+            return names if _state(key, directory) is not None else ()
+
     def sees_host_pids(self) -> bool:
         """Whether this is the node's own PID namespace.
 
@@ -124,6 +138,7 @@ class ProcfsSource:
 
     def _look(self, key: ProcessKey, directory: int) -> ProcessFacts:
         argv, padded = _arguments(_read("cmdline", _CMDLINE_BYTES, directory) or b"")
+        stat = _parse_stat(_read("stat", _STAT_BYTES, directory))
         uid = _uid(_read("status", _SMALL_BYTES, directory) or b"")
         return ProcessFacts(
             key=key,
@@ -138,7 +153,18 @@ class ProcfsSource:
             environ=_environ(_read("environ", _ENVIRON_BYTES, directory) or b"")
             if self._read_environ
             else {},
+            parent_argv=() if stat is None else self._parent_argv(stat),
         )
+
+    def _parent_argv(self, child: "_Stat") -> tuple[str, ...]:
+        """What started it: none if that is gone and its PID somebody else's by now."""
+        if child.parent <= 1:
+            return ()
+        folder = f"{self._root}/{child.parent}"
+        parent = _parse_stat(_read(f"{folder}/stat", _STAT_BYTES))
+        if parent is None or parent.start_ticks > child.start_ticks or parent.state == _BLOCKED:
+            return ()
+        return _arguments(_read(f"{folder}/cmdline", _CMDLINE_BYTES) or b"")[0]
 
     def _user(self, uid: int) -> str:
         """A user's name, or number where none is known. Kept: a directory service may be slow."""
@@ -156,6 +182,7 @@ class ProcfsSource:
 
 class _Stat(NamedTuple):
     state: bytes
+    parent: int
     start_ticks: int
 
 
@@ -165,7 +192,8 @@ def _parse_stat(data: bytes | None) -> _Stat | None:
     fields = (data or b"").rpartition(b")")[2].split()
     if len(fields) < 20 or fields[0] in _DEAD or not fields[19].isdigit():
         return None
-    return _Stat(fields[0], int(fields[19]))
+    parent = int(fields[1]) if fields[1].isdigit() else 0
+    return _Stat(fields[0], parent, int(fields[19]))
 
 
 def _state(key: ProcessKey, directory: int) -> bytes | None:
@@ -232,6 +260,17 @@ def _environ(data: bytes) -> Mapping[str, str]:
         if is_set and key is not None:
             found[key] = _text(value)[:_VALUE_CHARACTERS]
     return found
+
+
+def _mapped(maps: bytes) -> tuple[str, ...]:
+    """proc(5): address, permissions, offset, device, inode, path; the path may hold anything."""
+    names = set()
+    for line in maps.splitlines():
+        path = line.split(maxsplit=5)[5:]
+        name = path[0].rpartition(b"/")[2] if path else b""
+        if b".so" in name and name.startswith(_TELLING):
+            names.add(_text(name)[:_COMM_CHARACTERS])
+    return tuple(sorted(names))
 
 
 def _ports(inodes: frozenset[bytes], directory: int) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ before a trainer's name: `nnUNetv2_train --val` validates, `train.py --mode infe
 Evidence quotes words of our own tables, never the command line.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from submeter.model import Phase, ProcessFacts, Verdict
@@ -43,6 +43,10 @@ _NATIVE: Final = Verdict(
 )
 """Simulations, graphics, tools: 9 of the 12 such programs in the development corpus, if none of
 them is in the table."""
+
+
+Judge = Callable[[ProcessFacts], Verdict]
+"""What `recognise` is, and what a configuration's rules make of it."""
 
 
 class _Said(NamedTuple):

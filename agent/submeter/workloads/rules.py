@@ -167,6 +167,36 @@ LAUNCHED_BY: Final[Mapping[str, str]] = {
 }
 """Environment set by launchers that mostly start training, by what sets it."""
 
+TELLING_LIBRARIES: Final[Mapping[str, tuple[Phase, int]]] = {
+    "libtensorrt_llm": (INFERENCE, 6),
+    "libnvinfer": (INFERENCE, 4),
+    "libonnxruntime": (INFERENCE, 4),
+    "libtorchtrt": (INFERENCE, 4),
+    "libctranslate2": (INFERENCE, 5),
+    "libllama": (INFERENCE, 5),
+    "libggml": (INFERENCE, 4),
+    "libwhisper": (INFERENCE, 5),
+    "libtvm_runtime": (INFERENCE, 3),
+    "libopenvino": (INFERENCE, 3),
+    "libtritonserver": (INFERENCE, 6),
+    "libcudnn_ops_train": (TRAINING, 2),  # cuDNN 8 only: cuDNN 9 has one library for both
+    "libcudnn_cnn_train": (TRAINING, 3),
+    "fused_adam": (TRAINING, 4),  # DeepSpeed, Apex: whoever loads an optimiser trains
+    "cpu_adam": (TRAINING, 4),
+    "multi_tensor": (TRAINING, 3),
+    "amp_C": (TRAINING, 3),
+    "libxgboost": (TRAINING, 2),
+    "libnvoptix": (OTHER, 4),
+    "libnvidia-encode": (OTHER, 3),
+    "libnvcuvid": (OTHER, 2),
+    "libcudf": (OTHER, 4),
+    "libgromacs": (OTHER, 6),
+    "libopenmm": (OTHER, 5),
+    "libOpenMM": (OTHER, 5),
+}
+"""The start of a mapped library's name, with the phase and points it stands for. NCCL, cuBLAS
+and cuDNN say nothing: training and serving both load them."""
+
 ENVIRON_KEYS: Final[Mapping[bytes, str]] = {
     key.encode("ascii"): key
     for key in (

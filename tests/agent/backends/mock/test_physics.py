@@ -77,6 +77,41 @@ def test_a_constant_load_costs_what_arithmetic_says(node: Callable[[str], Any]) 
     assert truth["energy_uj"] == 1_140_000_000
 
 
+@pytest.mark.parametrize(
+    ("shape", "mean_level"),
+    [
+        ('{ kind = "square", period_ms = 130, duty = 0.3, low = 0.1 }', 0.3 + 0.7 * 0.1),
+        ('{ kind = "ramp", from = 0.5, to = 1.0, over_s = 13, step_ms = 650 }', 0.7375),
+        (
+            '{ kind = "training-step", step_ms = 130, jitter = 0, sync = 0.2, sync_power = 0.5,'
+            " stall = 0.1 }",
+            0.8,
+        ),
+    ],
+)
+def test_shapes_take_what_their_parameters_say(
+    node: Callable[[str], Any], shape: str, mean_level: float
+) -> None:
+    world = node(
+        PLAIN.format(seed=0, limit=500)
+        + f'[[process]]\nname = "a"\ngpu = 0\npid = 7\nwatts = 100\nshape = {shape}\n'
+    )
+    world.run(13)
+    assert world.gpu()["dynamic_uj"] == pytest.approx(1_300_000_000 * mean_level, abs=100)
+
+
+def test_requests_arrive_as_often_as_said(node: Callable[[str], Any]) -> None:
+    world = node(
+        PLAIN.format(seed=0, limit=500)
+        + '[[process]]\nname = "a"\ngpu = 0\npid = 7\nwatts = 100\n'
+        + 'shape = { kind = "inference-poisson", rate_hz = 0.5, prefill_ms = 100,'
+        + " decode_ms = 1, base = 0, batch = 10000 }\n"
+    )
+    world.run(4000)
+    # 2000 ± 45 prefills of 100 ms at 100 W; a few overlap in time and queue up.
+    assert world.gpu()["dynamic_uj"] == pytest.approx(20_000_000_000, rel=0.1)
+
+
 def test_asking_for_more_than_there_is_shares_time_and_power(node: Callable[[str], Any]) -> None:
     world = node(
         PLAIN.format(seed=0, limit=500)
@@ -152,12 +187,16 @@ def test_parts_add_up_and_never_shrink(
     for wait_ns in waits:
         world.clock.advance(wait_ns)
         truth = world.gpu()
+        elapsed_ns = world.backend.truth()["elapsed_ns"]
         rows = truth["processes"]
         dynamic_uj = sum(row["dynamic_uj"] for row in rows.values())
         assert truth["energy_uj"] == truth["idle_uj"] + truth["context_uj"] + dynamic_uj
         assert truth["context_uj"] == sum(row["context_uj"] for row in rows.values())
         held_uj = sum(row["idle_uj"] for row in rows.values())
         assert truth["idle_uj"] == truth["idle_unheld_uj"] + held_uj
+        instruments = world.backend._instruments[0]
+        total_uj = instruments.board.history.energy_pj(elapsed_ns) // 1_000_000
+        assert 0 <= total_uj - truth["energy_uj"] <= 1 + 3 * len(rows)
         now = {name: value for name, value in truth.items() if name.endswith("_uj")}
         now |= {f"{pid}.{k}": row[k] for pid, row in rows.items() for k in row if k[-3:] == "_uj"}
         assert all(value >= before.get(name, 0) for name, value in now.items())

@@ -100,6 +100,16 @@ def test_shapes_take_what_their_parameters_say(
     assert world.gpu()["dynamic_uj"] == pytest.approx(1_300_000_000 * mean_level, abs=100)
 
 
+def test_a_level_changes_at_its_very_nanosecond(node: Callable[[str], Any]) -> None:
+    world = node(
+        PLAIN.format(seed=0, limit=500)
+        + '[[process]]\nname = "a"\ngpu = 0\npid = 7\nwatts = 100\n'
+        + 'shape = { kind = "square", period_ms = 130, duty = 0.3, low = 0.1 }\n'
+    )
+    world.run(0.1)
+    assert world.gpu()["dynamic_uj"] == 100 * 39_000 + 10 * 61_000
+
+
 def test_requests_arrive_as_often_as_said(node: Callable[[str], Any]) -> None:
     world = node(
         PLAIN.format(seed=0, limit=500)

@@ -7,11 +7,13 @@ import struct
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from submeter.web.desk import Limits
 from submeter.web.http import Request, Response, Routes, Stream, text
@@ -176,6 +178,26 @@ def test_wrong_requests_are_told_why_and_hear_nothing_of_theirs(
     assert b"script>" not in answer
     assert (b"Allow: GET, HEAD" in answer) == (expected == 405)
     assert served.say(GET).endswith(b"hello\n")
+
+
+PIECE = st.binary(max_size=60) | st.sampled_from(
+    [GET, GET[:-2], b"GET / HTTP/1.1\r\n", b"Content-Length: 3\r\n", b"\r\n\r\n", b"HEAD /large "]
+)
+
+
+@given(st.lists(PIECE, max_size=6))
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_garbage_is_answered_or_hung_up_on(served: Served, pieces: list[bytes]) -> None:
+    with served.connect() as sock, suppress(ConnectionError):
+        for piece in pieces:
+            sock.sendall(piece)
+        sock.shutdown(socket.SHUT_WR)
+        answer = read_all(sock)
+        assert not answer or answer.startswith(b"HTTP/1.1 ")
+    assert served.say(GET).endswith(b"hello\n")
+    assert not caplog.records
 
 
 def test_a_bug_in_a_handler_is_a_500_and_goes_to_the_log(

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -46,8 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
         with _opened(arguments.jsonl) as lines:
             return _answer_all(lines, judge)
     if arguments.pid:
-        return _tell([(pid, judge(_seen(pid))) for pid in arguments.pid], json=arguments.json)
-    return _tell(list(_holders(arguments, judge)), json=arguments.json)
+        return _tell([(pid, judge(_seen(pid))) for pid in arguments.pid], as_json=arguments.json)
+    return _tell(list(_holders(arguments, judge)), as_json=arguments.json)
 
 
 def _answer_all(lines: Iterable[bytes], judge: Judge) -> int:
@@ -70,12 +70,12 @@ def _opened(name: str) -> Iterator[BinaryIO]:
     if name == "-":
         yield sys.stdin.buffer
         return
-    try:
-        file = Path(name).open("rb")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no file has such a name"
-        raise InputError(f"can't be read: {reason}", source=name) from error
-    with file:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(Path(name).open("rb"))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no file has such a name"
+            raise InputError(f"can't be read: {reason}", source=name) from error
         yield file
 
 
@@ -111,8 +111,8 @@ def _holders(arguments: argparse.Namespace, judge: Judge) -> Iterator[tuple[int,
         backend.close()
 
 
-def _tell(verdicts: list[tuple[int, Verdict]], *, json: bool) -> int:
-    if json:
+def _tell(verdicts: list[tuple[int, Verdict]], *, as_json: bool) -> int:
+    if as_json:
         print_json(
             [{**answer(pid, verdict), "source": verdict.source} for pid, verdict in verdicts]
         )

@@ -189,7 +189,9 @@ PIECE = st.binary(max_size=60) | st.sampled_from(
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_garbage_is_answered_or_hung_up_on(served: Served, pieces: list[bytes]) -> None:
+def test_garbage_is_answered_or_hung_up_on(
+    served: Served, caplog: pytest.LogCaptureFixture, pieces: list[bytes]
+) -> None:
     with served.connect() as sock, suppress(ConnectionError):
         for piece in pieces:
             sock.sendall(piece)

@@ -1,6 +1,7 @@
 """Power logs as users have them: every shape of nvidia-smi CSV, PTDaemon, MLPerf."""
 
 import gzip
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -200,6 +201,26 @@ def test_a_partial_last_line_is_left_out_and_said(tmp_path: Path) -> None:
         assert whole == TWO_POINTS[:3]
         partial = TWO[: -1 - cut].endswith("\n")
         assert trace.truncated_at == (None if partial else 5)
+
+
+def test_a_compressed_log_that_stops_between_two_rows_is_cut_off(tmp_path: Path) -> None:
+    engine = zlib.compressobj(wbits=31)
+    data = engine.compress(TWO.encode()) + engine.flush(zlib.Z_SYNC_FLUSH)
+    trace = opened(tmp_path, data, "log.csv.gz")
+    assert points(trace) == TWO_POINTS
+    assert trace.truncated_at == 6
+    assert opened(tmp_path, data + engine.flush(), "whole.csv.gz").truncated_at is None
+
+
+def test_a_cut_compressed_log_gives_every_row_that_can_be_had(tmp_path: Path) -> None:
+    rows = "".join(f"{step / 10:.1f},500\n" for step in range(30_000))
+    data = gzip.compress(("elapsed_s,power_w\n" + rows).encode())
+    for size in (len(data) // 3, len(data) // 2, len(data) - 9):
+        part = data[:size]
+        whole_rows = zlib.decompressobj(wbits=31).decompress(part).count(b"\n") - 1
+        trace = opened(tmp_path, part, f"{size}.csv.gz")
+        assert trace.counts["ReadingRecord"] == whole_rows
+        assert trace.truncated_at == whole_rows + 2
 
 
 def test_a_restarted_logger_repeats_its_header(tmp_path: Path) -> None:

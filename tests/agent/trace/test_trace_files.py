@@ -4,6 +4,7 @@ import gzip
 import os
 import threading
 import tracemalloc
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from submeter.errors import InputError, SubmeterError
 from submeter.model import Activity, EnergySource, GpuInfo, Reading
 from submeter.trace import Header, create_trace, open_trace
+from submeter.trace.lines import read_lines
 from submeter.trace.records import ActivityRecord, EndRecord, ReadingRecord, Record
 from submeter.units import NS_PER_S
 
@@ -119,6 +121,17 @@ def test_a_cut_gzip_stream_plays_what_can_be_had(tmp_path: Path) -> None:
     assert 0 < played[0] < played[1] < played[2] < len(records)
     part.write_bytes(data[:-1])  # all data is there, only the checksum is not
     assert open_trace(part).truncated_at is None
+
+
+def test_no_decompressed_byte_is_lost_at_the_cut(tmp_path: Path) -> None:
+    """Also where it fills the buffer to the last byte."""
+    path = tmp_path / "part.gz"
+    data = gzip.compress(b"x" * 65_536 + b"y\n" * 4_000)
+    for size in range(20, len(data) - 8):
+        path.write_bytes(data[:size])
+        available = zlib.decompressobj(wbits=31).decompress(data[:size]).decode()
+        text = "".join(line.text + "\n" * line.whole for line in read_lines(path))
+        assert text == available
 
 
 def test_gzip_members_one_after_another_are_one_trace(tmp_path: Path) -> None:

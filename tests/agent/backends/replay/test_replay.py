@@ -233,6 +233,18 @@ def test_a_recorded_loss_is_lost_again_and_found_again(tmp_path: Path) -> None:
     assert again.activity(at(20)) == Activity(at(20))
 
 
+def test_a_loss_is_not_skipped_by_a_slow_reader(tmp_path: Path) -> None:
+    path = trace_of(tmp_path, lost(1), lost(2), reading(3), lost(4), reading(5))
+    backend, _ = backend_of(path)
+    (device,) = backend.open()
+    with pytest.raises(DeviceLost):
+        device.readings(at(9))
+    assert list(device.readings(at(9))) == [reading(3).reading]
+    with pytest.raises(DeviceLost):
+        device.readings(at(9))
+    assert list(device.readings(at(9))) == [reading(5).reading]
+
+
 def test_a_failed_read_fails_unless_more_is_due(tmp_path: Path) -> None:
     failed = lost(2, READ_FAILED)
     path = trace_of(

@@ -216,13 +216,47 @@ class Posting(NamedTuple):
     energy_uj: int
 
 
+class CounterState(NamedTuple):
+    """What is believed of a hardware energy counter at one moment; see `metering.counter`."""
+
+    raw_uj: int  # the last value as it came
+    base_uj: int  # the highest one believed
+    at_ns: int  # boot time at which that was read
+    bucket_pj: int
+    booked_uj: int
+    bridged_uj: int
+    owed_uj: int
+    epoch: int  # counts restarts of the counter
+    marks: tuple[tuple[int, ...], ...] = ()
+
+
+class MeterState(NamedTuple):
+    """Where a meter stands at the end of an interval: everything up to here is in intervals, so
+    whoever goes on from here neither loses nor doubles a joule. Times are boot time."""
+
+    end_ns: int  # of the last interval
+    read_ns: int  # of the last reading
+    known_ns: int  # the energy is known, or its seconds are counted as unmetered, until then
+    counter: CounterState | None = None  # None: no counter, or none read yet
+
+
+class Checkpoint(NamedTuple):
+    """A meter's state in the ledger: where the agent before this one stopped."""
+
+    state: MeterState
+    boot_id: str  # boot time means something within one boot only
+    wall_ns: int  # when it was, as far as the wall clock can be trusted
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """What one GPU used between two moments of boot time.
 
     ``energy_uj`` is what the meter believes and what must be split, to the microjoule.
     ``observed`` is False where the agent was not watching (stopped, suspended, device lost) though
-    the counter kept counting: such energy is never attributed to anybody.
+    the counter kept counting: such energy is never attributed to anybody. ``state`` is None where
+    the energy of a moment is split between this interval and the ones after it: only with the
+    next one that has a state are they complete.
     """
 
     gpu_uuid: str
@@ -232,6 +266,7 @@ class Interval:
     energy_uj: int
     source: EnergySource
     observed: bool = True
+    agent_down: bool = False  # not observed because no agent was running
     readings: int = 0
     power_min_mw: int | None = None
     power_max_mw: int | None = None
@@ -242,6 +277,7 @@ class Interval:
     jitters: int = 0  # times the counter went backwards a little
     resets: int = 0
     stalls: int = 0  # times the counter stood still though power was drawn
+    state: MeterState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +340,7 @@ class GpuState:
     suspect_uj: Mapping[SuspectReason, int] = field(default_factory=dict)
     unmetered_ns: Mapping[UnmeteredReason, int] = field(default_factory=dict)
     throttle_ns: Mapping[str, int] = field(default_factory=dict)  # accumulated, monotonic
+    floors: Floors = Floors()  # what is taken off before work is split; 0 where not learnt
     crosscheck_ppm: int | None = None  # ∫power ÷ Δcounter in parts per million; None if unknown
     samples: int = 0
     missed_ticks: int = 0

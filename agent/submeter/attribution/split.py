@@ -4,6 +4,7 @@ Energy = floor (component idle) + step because somebody holds the GPU (context) 
 
 | who held it                    | floor and step        | the rest                              |
 |--------------------------------|-----------------------|---------------------------------------|
+| no agent was running           | unattributed, "(agent down)", all of it                       |
 | nobody watched                 | unattributed, "(not observed)", all of it                     |
 | the driver can't list holders  | unattributed, "(unknown holders)", all of it                  |
 | nobody                         | idle, all of it       | (idle too, unless the driver names SM |
@@ -40,6 +41,7 @@ from submeter.model import (
 from submeter.units import PJ_PER_UJ
 
 IDLE: Final = Owner(Phase.IDLE)
+AGENT_DOWN: Final = Owner(Phase.UNATTRIBUTED, workload="(agent down)")
 NOT_OBSERVED: Final = Owner(Phase.UNATTRIBUTED, workload="(not observed)")
 UNKNOWN_HOLDERS: Final = Owner(Phase.UNATTRIBUTED, workload="(unknown holders)")
 UNKNOWN_PROCESS: Final = Owner(Phase.UNATTRIBUTED, workload="(unknown process)")
@@ -88,7 +90,7 @@ def split(
 def _slices(interval: Interval, usage: Usage | None, floors: Floors) -> Sequence[_Slice]:
     total_uj = interval.energy_uj
     if not interval.observed:
-        return [_unattributed(total_uj, NOT_OBSERVED)]
+        return [_unattributed(total_uj, AGENT_DOWN if interval.agent_down else NOT_OBSERVED)]
     if usage is None:
         return [_unattributed(total_uj, UNKNOWN_HOLDERS)]
     idle_uj, context_uj, rest_uj = _layers(interval, floors)

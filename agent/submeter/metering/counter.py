@@ -22,16 +22,19 @@ a little burst besides, so whatever a counter says, any time T is booked ≤ hea
 |                                                          |        | what was too much); it is |
 |                                                          |        | the base                  |
 | any of these after a stall that was bridged by ∫power    | minus the bridged, ≥ 0             |
+| the first one after the machine was restarted, plausible | value  | epoch + 1, resets + 1: a  |
+| if counted from zero since then                          |        | driver's start zeroes it  |
+| the same, not plausible, but plausible as an increase    | Δ      | it is the base: it went on|
 
-A mark is a base that was left by a jump or a restart; it lives for ``recall_ns``. The sentence
-that counts is the last but one: a counter that falls to 200 J and comes back has not used its
+A mark is a base that was left by a jump or a restart; it lives for ``recall_ns``, and one that was
+left downwards until the counter has grown past it. The row that counts is the last but one: a counter that falls to 200 J and comes back has not used its
 lifetime again, and one that jumps to the moon and comes back has not been there.
 """
 
 from typing import Final, NamedTuple
 
 from submeter.metering.limits import DEFAULT, Limits
-from submeter.model import SuspectReason
+from submeter.model import CounterState, SuspectReason
 from submeter.units import PJ_PER_UJ
 
 _MARKS: Final = 4
@@ -44,6 +47,7 @@ class Mark(NamedTuple):
     at_ns: int
     bucket_pj: int  # what could still be booked at that moment
     booked_uj: int  # all energy booked until then
+    fell: bool = False  # left downwards
 
 
 class Faults(NamedTuple):
@@ -72,6 +76,8 @@ class Counter:
         "_marks",
         "_owed_uj",
         "_power_mw",
+        "_refresh_ns",
+        "_rebooted_after_ns",
         "_resets",
         "_suspect_uj",
         "at_ns",
@@ -88,6 +94,7 @@ class Counter:
         self.since_ns = 0  # the time from which on the last booked energy was used
         self._power_mw = power_mw
         self._burst_pj = power_mw * (limits.burst_ns + refresh_ns)
+        self._refresh_ns = refresh_ns
         self._limits = limits
         self._base_uj = 0
         self._bucket_pj = self._burst_pj
@@ -99,6 +106,7 @@ class Counter:
         self._suspect_uj: dict[SuspectReason, int] = {}
         self._jitters = 0
         self._resets = 0
+        self._rebooted_after_ns: int | None = None  # time without power before boot time zero
 
     def advance(self, at_ns: int, value_uj: int) -> int:
         """Takes a value that differs from the last one; gives the µJ to book, ≥ 0."""
@@ -130,10 +138,65 @@ class Counter:
         self._jitters = self._resets = 0
         return faults
 
+    @property
+    def pending(self) -> bool:
+        """Whether something is known that nobody has taken yet, or has yet to be found out."""
+        return self._faulty or self._rebooted_after_ns is not None
+
+    def state(self) -> CounterState | None:
+        """All that must be known to go on from here; None if no value was ever read. To be asked
+        when `take_faults` was."""
+        if self.raw_uj is None:
+            return None
+        return CounterState(
+            raw_uj=self.raw_uj,
+            base_uj=self._base_uj,
+            at_ns=self.at_ns,
+            bucket_pj=self._bucket_pj,
+            booked_uj=self._booked_uj,
+            bridged_uj=self._bridged_uj,
+            owed_uj=self._owed_uj,
+            epoch=self.epoch,
+            marks=tuple((*mark[:4], int(mark.fell)) for mark in self._marks),
+        )
+
+    def resume(self, state: CounterState) -> None:
+        """Goes on from a state of the same boot, as if the time since had only had no readings."""
+        self.raw_uj = state.raw_uj
+        self.epoch = state.epoch
+        self.at_ns = self.since_ns = state.at_ns
+        self._base_uj = state.base_uj
+        self._bucket_pj = min(max(state.bucket_pj, 0), self._burst_pj)
+        self._booked_uj = state.booked_uj
+        self._bridged_uj = state.bridged_uj
+        self._owed_uj = state.owed_uj
+        self._marks = [_mark(*mark) for mark in state.marks]
+
+    def resume_rebooted(self, state: CounterState, before_ns: int) -> None:
+        """Goes on from a state of an earlier boot, ``before_ns`` before this one began: boot time
+        0 is when the counter can have begun anew. Until a value comes, `raw_uj` is None."""
+        self.epoch = state.epoch
+        self._base_uj = state.base_uj
+        self._rebooted_after_ns = before_ns
+
     # ---- the rare rows of the table --------------------------------------------------------
+
+    def _advance_rebooted(self, at_ns: int, value_uj: int, before_ns: int) -> int:
+        here = self._here()
+        risen_uj = value_uj - self._base_uj
+        from_zero = self._plausible(at_ns, value_uj, here)
+        longer = here._replace(at_ns=-before_ns)
+        if not from_zero and risen_uj >= 0 and self._plausible(at_ns, risen_uj, longer):
+            return self._book(at_ns, value_uj, longer, risen_uj)
+        gained_uj = self._restart(at_ns, value_uj)
+        self._marks = []  # what it fell from was another boot's
+        return gained_uj
 
     def _advance_oddly(self, at_ns: int, value_uj: int) -> int:
         last_uj, self.raw_uj = self.raw_uj, value_uj
+        if self._rebooted_after_ns is not None:
+            before_ns, self._rebooted_after_ns = self._rebooted_after_ns, None
+            return self._advance_rebooted(at_ns, value_uj, before_ns)
         if last_uj is None:
             self._move(at_ns, value_uj, self._burst_pj)
             return 0
@@ -141,7 +204,7 @@ class Counter:
         if delta_uj == 0:
             return 0
         if delta_uj > 0 and self._ordinary(at_ns, delta_uj):
-            return self._book(at_ns, value_uj, self._here(), delta_uj)
+            return self._forward(at_ns, value_uj, delta_uj)
         mark = self._mark_returned_to(at_ns, value_uj)
         if mark is not None:
             return self._come_back(at_ns, value_uj, mark)
@@ -162,12 +225,16 @@ class Counter:
         self._owed_uj += max(booked_uj - risen_uj, 0)
         return gained_uj
 
+    def _forward(self, at_ns: int, value_uj: int, delta_uj: int) -> int:
+        # a counter that grew past the value it fell from was restarted and won't come back
+        self._marks = [m for m in self._marks if not m.fell or m.base_uj > value_uj]
+        return self._book(at_ns, value_uj, self._here(), delta_uj)
+
     def _leap(self, at_ns: int, value_uj: int, delta_uj: int) -> int:
-        here = self._here()
-        if self._plausible(at_ns, delta_uj, here):
-            return self._book(at_ns, value_uj, here, delta_uj)
+        if self._plausible(at_ns, delta_uj, self._here()):
+            return self._forward(at_ns, value_uj, delta_uj)
         self._quarantine(SuspectReason.JUMP, delta_uj)
-        self._leave(here)
+        self._leave(self._here())
         self._move(at_ns, value_uj, self._bucket_pj)
         return 0
 
@@ -176,7 +243,7 @@ class Counter:
         self.epoch += 1
         self._resets += 1
         self._faulty = True
-        self._leave(here)
+        self._leave(here._replace(fell=True))
         if self._plausible(at_ns, value_uj, here):
             return self._book(at_ns, value_uj, here, value_uj)
         self._quarantine(SuspectReason.RESET, value_uj)
@@ -202,8 +269,11 @@ class Counter:
         return None
 
     def _ordinary(self, at_ns: int, delta_uj: int) -> bool:
-        """Plausible without any burst: then it needs no other explanation."""
-        return delta_uj * PJ_PER_UJ <= self._power_mw * (at_ns - self.at_ns)
+        """Plausible for the time and one refresh: then it needs no other explanation."""
+        elapsed_ns = at_ns - self.at_ns + self._refresh_ns
+        return delta_uj * PJ_PER_UJ <= self._power_mw * elapsed_ns and self._plausible(
+            at_ns, delta_uj, self._here()
+        )
 
     def _allowed_pj(self, at_ns: int, mark: Mark) -> int:
         return self._power_mw * (at_ns - mark.at_ns) + mark.bucket_pj
@@ -234,3 +304,7 @@ class Counter:
         self._bridged_uj = 0
         self.since_ns = self.at_ns
         self.at_ns = at_ns
+
+
+def _mark(base_uj: int, at_ns: int, bucket_pj: int, booked_uj: int, fell: int) -> Mark:
+    return Mark(base_uj, at_ns, bucket_pj, booked_uj, bool(fell))

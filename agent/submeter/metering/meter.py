@@ -20,17 +20,26 @@ When it is booked, and what nobody saw:
 | (stopped, suspended) or `lost` | not observed, with all that the counter gained meanwhile      |
 | a counter catches up that was  | the same: the energy is real, but it came too late to say     |
 | silent or stood for > ``gap_ns``| whose it was                                                 |
+| the agent was not running      | the same, from where its last interval ended, ``agent_down``  |
 | the counter restarts           | a new one, of the next epoch; the time since the last value is|
 |                                | unmetered, since what was counted in it is gone               |
 """
 
+from dataclasses import replace
 from typing import Final
 
 from submeter.metering.counter import NO_FAULTS, Counter
 from submeter.metering.gauge import Gauge
 from submeter.metering.integral import whole_uj
 from submeter.metering.limits import DEFAULT, Limits
-from submeter.model import EnergySource, Interval, PowerPeaks, Reading, UnmeteredReason
+from submeter.model import (
+    EnergySource,
+    Interval,
+    MeterState,
+    PowerPeaks,
+    Reading,
+    UnmeteredReason,
+)
 from submeter.units import PJ_PER_UJ
 
 _NEVER_NS: Final = 1 << 62
@@ -40,7 +49,9 @@ class Meter:
     """Owns one GPU's open interval. One thread calls it; `peaks` may be called from any."""
 
     __slots__ = (
+        "_agent_down",
         "_base_twice_pj",
+        "_before_ns",
         "_by_power",
         "_counted",
         "_counter",
@@ -107,6 +118,33 @@ class Meter:
         self._readings = 0
         self._stalls = 0
         self._unmetered_ns: dict[UnmeteredReason, int] = {}
+        self._agent_down = False  # nobody is watching since before this agent was started
+        self._before_ns = 0  # time between an earlier agent's last interval and boot time zero
+
+    def resume(self, state: MeterState, now_ns: int) -> None:
+        """Before the first reading: goes on where an agent of the same boot ended."""
+        self._start_ns, self._read_ns = state.end_ns, state.read_ns
+        self._known_ns = self._counter.at_ns = state.known_ns
+        self._agent_down, self._observed = True, False
+        if self._counted and state.counter is not None:
+            self._counter.resume(state.counter)
+            self._epoch = state.counter.epoch
+
+    def resume_rebooted(self, state: MeterState, now_ns: int, before_ns: int) -> None:
+        """Before the first reading: goes on where an agent ended ``before_ns`` before this boot.
+
+        What the counter shows then was used in this boot, if it was zeroed; what it showed between
+        the last interval and the boot is gone: ``before_ns`` are unmetered.
+        """
+        self._start_ns = self._read_ns = 0
+        self._agent_down, self._observed = True, False
+        self._before_ns = before_ns
+        if self._counted and state.counter is not None:
+            self._marked_ns = now_ns
+            self._counter.resume_rebooted(state.counter, before_ns)
+            self._epoch = state.counter.epoch
+        elif before_ns:
+            self._unmetered_ns[UnmeteredReason.GAP] = before_ns
 
     @property
     def counter_uj(self) -> int | None:
@@ -157,13 +195,24 @@ class Meter:
         if now_ns - self._read_ns > self._gap_ns:
             self._darken(now_ns)
         patience_ns = self._join_ns if self._by_power else self._limits.patience_ns
-        if now_ns - self._known_ns > patience_ns:
+        waiting = self._agent_down and self._counted and not self._lost  # its counter may tell
+        if now_ns - self._known_ns > patience_ns and not waiting:
             self._unmetered(self._why(), now_ns)
         if now_ns > self._start_ns:
             self._cut(now_ns)
+        if self._done:
+            self._done[-1] = replace(self._done[-1], state=self._state())
         done = tuple(self._done)
         self._done.clear()
         return done
+
+    def _state(self) -> MeterState | None:
+        """Where the next interval begins; None if part of its energy is booked already."""
+        counter = self._counter
+        if self._energy_uj or counter.pending:
+            return None
+        known_ns = max(self._known_ns, self._marked_ns)
+        return MeterState(self._start_ns, self._read_ns, known_ns, counter.state())
 
     # ---- energy ----------------------------------------------------------------------------
 
@@ -186,6 +235,7 @@ class Meter:
             self._cut(self._read_ns)
             self._epoch = counter.epoch
             self._unmetered(UnmeteredReason.RESET, at_ns)
+            self._add_unmetered(UnmeteredReason.RESET, self._before_ns)
         if counter.at_ns != at_ns:
             return  # neither more nor a restart
         if self._by_power:
@@ -261,6 +311,8 @@ class Meter:
     def _return(self, at_ns: int) -> None:
         self._cut(at_ns)
         self._observed = True
+        self._agent_down = False
+        self._before_ns = 0
         self._returning = False
         if not self._by_power:
             self._lost = False
@@ -274,8 +326,12 @@ class Meter:
         """The energy since it was last known is not known, and never will be."""
         duration_ns = now_ns - max(self._known_ns, self._marked_ns)
         if duration_ns > 0:
-            self._unmetered_ns[reason] = self._unmetered_ns.get(reason, 0) + duration_ns
+            self._add_unmetered(reason, duration_ns)
             self._marked_ns = now_ns
+
+    def _add_unmetered(self, reason: UnmeteredReason, duration_ns: int) -> None:
+        if duration_ns > 0:
+            self._unmetered_ns[reason] = self._unmetered_ns.get(reason, 0) + duration_ns
 
     def _cut(self, end_ns: int) -> None:
         """Ends the open interval there; where it has no length yet, only if it has energy."""
@@ -307,6 +363,7 @@ class Meter:
             energy_uj=self._energy_uj,
             source=self.source,
             observed=self._observed,
+            agent_down=self._agent_down,
             readings=self._readings,
             power_min_mw=power.low_mw,
             power_max_mw=power.high_mw,

@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from submeter.attribution import split
+from submeter.attribution import FloorLearner, split
 from submeter.ledger import Ledger
 from submeter.metering import AVERAGE_LAG_NS, CrossCheck
 from submeter.model import (
     Account,
-    Floors,
     GpuState,
     Histogram,
     Interval,
@@ -61,6 +60,7 @@ class About:
 class _Board:
     """What a settlement remembers of a GPU until the next one."""
 
+    floors: FloorLearner
     crosscheck: CrossCheck | None = None
     sm_time: dict[int, int] | None = None  # PID → SM time of the last utilisation call
     sm_time_at_ns: int = 0
@@ -115,7 +115,7 @@ class Settlement:
     def _board(self, uuid: str) -> _Board:
         board = self._boards.get(uuid)
         if board is None:
-            board = self._boards[uuid] = _Board()
+            board = self._boards[uuid] = _Board(FloorLearner())
         return board
 
     def _settle_gpu(self, watch: GpuWatch, now_ns: int) -> None:
@@ -127,19 +127,24 @@ class Settlement:
             closed = watch.closed.popleft()
             settled = True
             board.turn += 1
-            for posting in self._book(closed, board):
+            for posting in self._book(closed, board, _temperature_c(watch)):
                 interval = closed.interval
                 power[posting.account] = mean_power_mw(
                     posting.energy_uj, interval.end_ns - interval.start_ns
                 )
             _check(board, watch, closed.interval)
+        board.floors.look(watch.activity)
         if settled:
             board.power_mw = power
 
-    def _book(self, closed: Closed, board: _Board) -> tuple[Posting, ...]:
+    def _book(
+        self, closed: Closed, board: _Board, temperature_c: int | None
+    ) -> tuple[Posting, ...]:
         interval = closed.interval
         usage = self._usage(closed.held, board)
-        postings = split(interval, usage, Floors(), turn=board.turn)
+        held = None if closed.held is None else bool(closed.held)
+        board.floors.observe(interval, held, temperature_c)
+        postings = split(interval, usage, board.floors.floors(temperature_c), turn=board.turn)
         return self._ledger.post(interval, postings)
 
     def _usage(self, held: tuple[Held, ...] | None, board: _Board) -> Usage | None:
@@ -185,6 +190,7 @@ class Settlement:
             unmetered_ns=dict(totals.unmetered_ns),
             throttle_ns=dict(watch.throttle_ns),
             crosscheck_ppm=_crosscheck_ppm(self._board(uuid)),
+            floors=self._board(uuid).floors.floors(_temperature_c(watch)),
             samples=watch.samples,
             missed_ticks=(health.missed_ticks or {}).get(uuid, 0),
             call_ns=tally.call_ns,
@@ -245,6 +251,10 @@ def _take_signal(board: _Board, watch: GpuWatch, now_ns: int) -> None:
         board.sm_time_at_ns = now_ns
     elif now_ns - board.sm_time_at_ns > _STALE_SIGNAL_NS:
         board.sm_time = None
+
+
+def _temperature_c(watch: GpuWatch) -> int | None:
+    return None if watch.gauges is None else watch.gauges.temperature_core_c
 
 
 def _check(board: _Board, watch: GpuWatch, interval: Interval) -> None:

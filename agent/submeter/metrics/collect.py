@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 
 from submeter.metrics.family import Distribution, Labels, Sample
-from submeter.model import GpuState, Owner, ProcessView, Snapshot
+from submeter.model import Component, GpuState, Owner, ProcessView, Snapshot
 from submeter.units import NS_PER_S, decimal
 
 Collect = Callable[[Snapshot], Iterable[Sample]]
@@ -81,6 +81,12 @@ def power_mw(gpu: GpuState) -> int | None:
     if gpu.reading is None:
         return None
     return gpu.reading.average_mw if gpu.reading.instant_mw is None else gpu.reading.instant_mw
+
+
+def floors_mw(gpu: GpuState) -> Iterator[tuple[str, int | None]]:
+    """Floor and context step, where learnt."""
+    yield Component.IDLE, gpu.floors.idle_mw or None
+    yield Component.CONTEXT, gpu.floors.context_mw or None
 
 
 def node_power_mw(snapshot: Snapshot) -> int | None:

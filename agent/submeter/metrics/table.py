@@ -147,6 +147,12 @@ METRICS: Final = (
         MICRO, of.gpu_counters(lambda gpu: gpu.energy_by_method_uj, Method),
     ),
     Metric(
+        "submeter_floor_watts", GAUGE, "watts", (*_GPU, "component"),
+        "What the board draws for nothing, as learnt while it did nothing: the bare floor (idle)"
+        " and the step as soon as somebody holds it (context); absent until learnt.",
+        MILLI, of.gpu_gauges(of.floors_mw),
+    ),
+    Metric(
         "submeter_suspect_energy_joules_total", COUNTER, "joules", (*_GPU, "reason"),
         "Movements of the energy counter too large to be true; in no other total.",
         MICRO, of.gpu_counters(lambda gpu: gpu.suspect_uj, SuspectReason),

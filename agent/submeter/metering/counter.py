@@ -27,8 +27,8 @@ a little burst besides, so whatever a counter says, any time T is booked ≤ hea
 | the same, not plausible, but plausible as an increase    | Δ      | it is the base: it went on|
 
 A mark is a base that was left by a jump or a restart; it lives for ``recall_ns``, and one that was
-left downwards until the counter has grown past it. The row that counts is the last but one: a counter that falls to 200 J and comes back has not used its
-lifetime again, and one that jumps to the moon and comes back has not been there.
+left downwards until the counter has grown past it. It is what keeps a counter that falls to 200 J
+and comes back from having used its lifetime again.
 """
 
 from typing import Final, NamedTuple
@@ -47,6 +47,7 @@ class Mark(NamedTuple):
     at_ns: int
     bucket_pj: int  # what could still be booked at that moment
     booked_uj: int  # all energy booked until then
+    owed_uj: int  # booked too much by then, and not repaid yet
     fell: bool = False  # left downwards
 
 
@@ -76,8 +77,8 @@ class Counter:
         "_marks",
         "_owed_uj",
         "_power_mw",
-        "_refresh_ns",
         "_rebooted_after_ns",
+        "_refresh_ns",
         "_resets",
         "_suspect_uj",
         "at_ns",
@@ -157,7 +158,7 @@ class Counter:
             bridged_uj=self._bridged_uj,
             owed_uj=self._owed_uj,
             epoch=self.epoch,
-            marks=tuple((*mark[:4], int(mark.fell)) for mark in self._marks),
+            marks=tuple((*mark[:5], int(mark.fell)) for mark in self._marks),
         )
 
     def resume(self, state: CounterState) -> None:
@@ -221,6 +222,7 @@ class Counter:
         risen_uj = max(value_uj - mark.base_uj, 0)
         booked_uj = self._booked_uj - mark.booked_uj
         self._marks = self._marks[: self._marks.index(mark)]
+        self._owed_uj = mark.owed_uj
         gained_uj = self._book(at_ns, max(value_uj, mark.base_uj), mark, risen_uj)
         self._owed_uj += max(booked_uj - risen_uj, 0)
         return gained_uj
@@ -253,7 +255,7 @@ class Counter:
     def _here(self) -> Mark:
         """The present base as a mark. What was bridged since counts as booked since."""
         booked_uj = self._booked_uj - self._bridged_uj
-        return Mark(self._base_uj, self.at_ns, self._bucket_pj, booked_uj)
+        return Mark(self._base_uj, self.at_ns, self._bucket_pj, booked_uj, self._owed_uj)
 
     def _leave(self, here: Mark) -> None:
         self._marks = [*self._marks[1 - _MARKS :], here]
@@ -270,10 +272,9 @@ class Counter:
 
     def _ordinary(self, at_ns: int, delta_uj: int) -> bool:
         """Plausible for the time and one refresh: then it needs no other explanation."""
-        elapsed_ns = at_ns - self.at_ns + self._refresh_ns
-        return delta_uj * PJ_PER_UJ <= self._power_mw * elapsed_ns and self._plausible(
-            at_ns, delta_uj, self._here()
-        )
+        ordinary_pj = self._power_mw * (at_ns - self.at_ns + self._refresh_ns)
+        here = self._here()
+        return delta_uj * PJ_PER_UJ <= ordinary_pj and self._plausible(at_ns, delta_uj, here)
 
     def _allowed_pj(self, at_ns: int, mark: Mark) -> int:
         return self._power_mw * (at_ns - mark.at_ns) + mark.bucket_pj
@@ -306,5 +307,7 @@ class Counter:
         self.at_ns = at_ns
 
 
-def _mark(base_uj: int, at_ns: int, bucket_pj: int, booked_uj: int, fell: int) -> Mark:
-    return Mark(base_uj, at_ns, bucket_pj, booked_uj, bool(fell))
+def _mark(
+    base_uj: int, at_ns: int, bucket_pj: int, booked_uj: int, owed_uj: int, fell: int
+) -> Mark:
+    return Mark(base_uj, at_ns, bucket_pj, booked_uj, owed_uj, bool(fell))

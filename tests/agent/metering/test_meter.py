@@ -246,6 +246,15 @@ class TestNobodyWatching:
         assert (gained.energy_uj, gained.observed) == (600 * JOULE, False)
         assert (after.energy_uj, after.observed) == (10 * JOULE, True)
 
+    def test_what_was_gained_unseen_stays_unseen_when_the_boundary_is_later(self) -> None:
+        meter = fed(counter_meter(), [(1, 0)])
+        meter.lost(round(1.1 * S))
+        meter.close(3 * S)
+        fed(meter, [(2.9, 700 * JOULE), (3.1, 760 * JOULE)])  # read before the close, seen after
+        assert [(i.energy_uj, i.observed) for i in meter.close(4 * S)] == [
+            (700 * JOULE, False), (60 * JOULE, True),
+        ]  # fmt: skip
+
     def test_a_silence_is_noticed_by_closing(self) -> None:
         meter = fed(counter_meter(), [(1, 0)])
         kinds = [i.observed for second in range(2, 9) for i in meter.close(second * S)]

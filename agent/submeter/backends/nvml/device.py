@@ -134,7 +134,7 @@ class NvmlDevice:
             reading = self._singles.complete(reading)
             if reading.energy_uj is None and reading[3] is None and reading[5] is None:
                 raise ReadFailed(f"{self.info.uuid}: no value")
-        return reading
+        return reading._replace(at_ns=self._clock.boottime_ns())
 
     def _asleep(self) -> bool:
         return self._slow_nap is not None and self._slow_nap.asleep()

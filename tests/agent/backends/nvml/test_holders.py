@@ -177,6 +177,18 @@ def test_a_layout_that_changes_is_seen(node: "Node") -> None:
     assert partitioned == [False, True, False]
 
 
+def test_what_a_partitioned_gpu_refuses_is_asked_again_of_a_whole_one(node: "Node") -> None:
+    (device,) = node.open("gpu 0 arch=ga100", "mig 0 gi=7 ci=0 slices=1 memory=10G")
+    refused = {missing.capability for missing in device.info.missing}
+    assert {"utilisation", "process utilisation"} <= refused
+    assert device.activity(node.now()).utilization_percent is None
+    node.become("gpu 0 arch=ga100")
+    device.holders(node.now())
+    assert [missing.capability for missing in device.info.missing] == ["average power"]
+    assert device.activity(node.now()).utilization_percent == 0
+    assert device.utilisation(node.now()) == ()
+
+
 def test_instances_that_may_not_be_listed_make_the_holders_unknown(node: "Node") -> None:
     (device,) = node.open(
         "gpu 0 arch=ga100",

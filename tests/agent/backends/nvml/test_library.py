@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pynvml
 import pytest
 
 from submeter.backends.nvml.library import LIBRARY
@@ -251,6 +252,8 @@ def test_opened_again_and_again_nothing_is_left_over(node: "Node") -> None:
     calls = node.world.calls()
     assert calls["nvmlInitWithFlags"] == calls["nvmlShutdown"] == 5
     assert not LIBRARY.in_flight
+    assert pynvml.nvmlLib is None
+    assert pynvml._nvmlGetFunctionPointer_cache == {}
 
 
 def test_only_listed_functions_are_given_out(node: "Node") -> None:

@@ -48,7 +48,7 @@ class Mark(NamedTuple):
     bucket_pj: int  # what could still be booked at that moment
     booked_uj: int  # all energy booked until then
     owed_uj: int  # booked too much by then, and not repaid yet
-    fell: bool = False  # left downwards
+    fell: int = 0  # 1: left downwards; an integer, so that a mark can be stored as it is
 
 
 class Faults(NamedTuple):
@@ -158,7 +158,7 @@ class Counter:
             bridged_uj=self._bridged_uj,
             owed_uj=self._owed_uj,
             epoch=self.epoch,
-            marks=tuple((*mark[:5], int(mark.fell)) for mark in self._marks),
+            marks=tuple(tuple(mark) for mark in self._marks),
         )
 
     def resume(self, state: CounterState) -> None:
@@ -171,7 +171,7 @@ class Counter:
         self._booked_uj = state.booked_uj
         self._bridged_uj = state.bridged_uj
         self._owed_uj = state.owed_uj
-        self._marks = [_mark(*mark) for mark in state.marks]
+        self._marks = [Mark(*mark) for mark in state.marks]
 
     def resume_rebooted(self, state: CounterState, before_ns: int) -> None:
         """Goes on from a state of an earlier boot, ``before_ns`` before this one began: boot time
@@ -201,22 +201,28 @@ class Counter:
         if last_uj is None:
             self._move(at_ns, value_uj, self._burst_pj)
             return 0
+        return self._compare(at_ns, value_uj, last_uj)
+
+    def _compare(self, at_ns: int, value_uj: int, last_uj: int) -> int:
         delta_uj = value_uj - self._base_uj
-        if delta_uj == 0:
-            return 0
         if delta_uj > 0 and self._ordinary(at_ns, delta_uj):
             return self._forward(at_ns, value_uj, delta_uj)
+        if self._jittered(value_uj):
+            if value_uj < last_uj:
+                self._jitters += 1
+                self._faulty = True
+            return 0
         mark = self._mark_returned_to(at_ns, value_uj)
         if mark is not None:
             return self._come_back(at_ns, value_uj, mark)
         if delta_uj > 0:
             return self._leap(at_ns, value_uj, delta_uj)
-        if value_uj < self._limits.jitter_uj or -delta_uj > self._limits.jitter_uj:
-            return self._restart(at_ns, value_uj)
-        if value_uj < last_uj:
-            self._jitters += 1
-            self._faulty = True
-        return 0
+        return self._restart(at_ns, value_uj)
+
+    def _jittered(self, value_uj: int) -> bool:
+        """At the base or a little below it, and not near zero."""
+        fall_uj = self._base_uj - value_uj
+        return not fall_uj or 0 < fall_uj <= self._limits.jitter_uj <= value_uj
 
     def _come_back(self, at_ns: int, value_uj: int, mark: Mark) -> int:
         risen_uj = max(value_uj - mark.base_uj, 0)
@@ -245,7 +251,7 @@ class Counter:
         self.epoch += 1
         self._resets += 1
         self._faulty = True
-        self._leave(here._replace(fell=True))
+        self._leave(here._replace(fell=1))
         if self._plausible(at_ns, value_uj, here):
             return self._book(at_ns, value_uj, here, value_uj)
         self._quarantine(SuspectReason.RESET, value_uj)
@@ -305,9 +311,3 @@ class Counter:
         self._bridged_uj = 0
         self.since_ns = self.at_ns
         self.at_ns = at_ns
-
-
-def _mark(
-    base_uj: int, at_ns: int, bucket_pj: int, booked_uj: int, owed_uj: int, fell: int
-) -> Mark:
-    return Mark(base_uj, at_ns, bucket_pj, booked_uj, owed_uj, bool(fell))

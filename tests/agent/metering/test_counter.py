@@ -67,3 +67,20 @@ def test_near_zero_a_small_fall_is_a_restart() -> None:
     assert young.advance(NS_PER_S, 2 * UJ_PER_J) == 2 * UJ_PER_J
     assert young.epoch == 1
     assert young.advance(2 * NS_PER_S, 4 * UJ_PER_J) == 2 * UJ_PER_J
+
+
+def test_two_falls_in_a_row_are_repaid_in_full() -> None:
+    """What the first one left owing is still owed after the second."""
+    odd, tick = counter(), 100 * NS_PER_MS
+    shown_j = [200, 10**6 + 50, 200, 10**6 + 100, *(10**6 + 150 + 50 * i for i in range(10))]
+    booked = [odd.advance((i + 1) * tick, shown * UJ_PER_J) for i, shown in enumerate(shown_j)]
+    assert sum(booked) == 600 * UJ_PER_J
+    assert max(booked) <= 200 * UJ_PER_J
+
+
+def test_a_restart_of_a_young_counter_is_no_return_once_it_has_grown_past_the_old_value() -> None:
+    young = counter(300 * UJ_PER_J)
+    young.advance(NS_PER_S, 20 * UJ_PER_J)
+    young.advance(2 * NS_PER_S, 900 * UJ_PER_J)
+    assert young.advance(3 * NS_PER_S, 310 * UJ_PER_J) == 310 * UJ_PER_J
+    assert young.epoch == 2

@@ -112,3 +112,8 @@ class FakeClock:
     def step_wall(self, offset_ns: int) -> None:
         """Somebody sets the wall clock."""
         self._wall_ns += offset_ns
+
+
+def process_cpu_ns() -> int:
+    """CPU time of this process and all its threads since it began."""
+    return time.process_time_ns()

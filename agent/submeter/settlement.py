@@ -13,6 +13,7 @@ from submeter.ledger import Ledger
 from submeter.metering import AVERAGE_LAG_NS, CrossCheck
 from submeter.model import (
     Account,
+    AgentUse,
     GpuState,
     Histogram,
     Interval,
@@ -43,6 +44,7 @@ class Health:
     lateness: Histogram | None = None
     missed_ticks: Mapping[str, int] | None = None  # by GPU UUID
     hung: frozenset[str] = frozenset()  # GPUs inside a call that should have returned
+    own: AgentUse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class Settlement:
             power_mw=powers,
             components_up=dict(health.components_up),
             lateness=health.lateness,
+            agent=health.own,
             folded_series=self._ledger.folded_series,
             power_budget_mw=self._about.power_budget_mw,
             notice=self._about.notice,

@@ -106,6 +106,10 @@ class Backend(Protocol):
         """Finds every GPU and probes it. Raises DriverUnavailable where there is none to use."""
         ...
 
+    def rescan(self) -> Sequence[Device]:
+        """Devices that have come since `open`. Raises DriverUnavailable where all are gone."""
+        ...
+
     def reopen(self, uuid: str) -> Device:
         """A GPU that was lost, found again. Raises DeviceLost while it is still gone."""
         ...

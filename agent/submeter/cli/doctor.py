@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from submeter.backends import Backend, Device, load
+from submeter.backends import Backend, Device
 from submeter.cli._options import add_common, examples, settings
 from submeter.cli.output import Progress, paint, print_json, printable, wants_colour
 from submeter.clock import Clock, SystemClock
-from submeter.config import Config, backend_options
+from submeter.config import Config
 from submeter.doctor import (
     ACCURACY,
     Finding,
@@ -24,6 +24,7 @@ from submeter.doctor import (
 from submeter.errors import EXIT_FAILED, EXIT_NO_GPU, EXIT_OK, DriverUnavailable, SubmeterError
 from submeter.metering.refresh import assumed_refresh_ns, estimate_refresh_ns
 from submeter.model import GpuInfo, Reading
+from submeter.runtime.assembly import backend_of
 from submeter.runtime.state import problem
 from submeter.units import NS_PER_MS
 from submeter.workloads import ProcfsSource
@@ -48,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     config = settings(arguments)
     clock = SystemClock()
-    backend = load(config.backend, clock, backend_options(config))
+    backend = backend_of(config, clock)
     try:
         devices = backend.open()
     except DriverUnavailable as error:

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from submeter.backends import Device, load
+from submeter.backends import Device
 from submeter.backends.replay.recorder import RecordingBackend
 from submeter.cli._options import add_common, examples, settings
 from submeter.cli.output import Progress, printable
 from submeter.clock import Clock, SystemClock
-from submeter.config import backend_options
 from submeter.errors import EXIT_OK, DriverUnavailable, InputError, SubmeterError
 from submeter.model import ProcessFacts
+from submeter.runtime.assembly import backend_of
 from submeter.sampling.jobs import Job, run_until
 from submeter.sampling.node import Node
 from submeter.trace import create_trace
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     if config.backend == "replay":
         raise InputError("--backend replay: a recording can't be recorded; see `submeter trace`")
     clock = SystemClock()
-    backend = load(config.backend, clock, backend_options(config))
+    backend = backend_of(config, clock)
     writer = create_trace(arguments.file, overwrite=arguments.force)
     try:
         recorder = Recorder(

@@ -14,18 +14,23 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from submeter.clock import Clock
+import psutil
+
+from submeter.clock import Clock, process_cpu_ns
 from submeter.errors import DriverUnavailable
-from submeter.model import Histogram, Snapshot
+from submeter.model import AgentUse, Histogram, Snapshot
 from submeter.runtime.lanes import Lanes
 from submeter.sampling.jobs import LATENESS_BOUNDS_NS, missed_by_owner
 from submeter.sampling.node import Node
 from submeter.settlement import Health, Settlement
+from submeter.units import NS_PER_S
 
 _log = logging.getLogger(__name__)
 
 RETRY_FIRST_S: Final = 1.0
 RETRY_MOST_S: Final = 60.0
+RESCAN_S: Final = 10.0
+_BLIND_NS: Final = 30 * NS_PER_S
 _STOP_LANES_S: Final = 2.0
 
 
@@ -51,6 +56,7 @@ class Agent:
         self._settle_ns = settle_ns
         self._lanes: Lanes | None = None
         self._missed: dict[str, int] = {}
+        self._blind_since_ns: int | None = None
         self._lateness: Histogram | None = None
         self._stopping = threading.Event()
         self._attention = threading.Event()  # the driver went away, or the agent stops
@@ -121,7 +127,8 @@ class Agent:
             self._attention.clear()
             if self._open():
                 retry_s = RETRY_FIRST_S
-                self._attention.wait()
+                while not self._attention.wait(RESCAN_S):
+                    self._rescan()
                 if self._stopping.is_set():
                     return
                 self._close()
@@ -149,6 +156,19 @@ class Agent:
         self._required = False
         _log.info("metering %d GPU(s)", len(self._node.watches()))
         return True
+
+    def _rescan(self) -> None:
+        """GPUs that were let in, woken or plugged in since."""
+        try:
+            new = self._node.rescan()
+        except DriverUnavailable as error:
+            self.driver_attention(error)
+            return
+        lanes = self._lanes
+        if new and lanes is not None:
+            fast, slow = self._node.jobs(new)
+            lanes.add(sample=fast, look=slow)
+            _log.info("metering %d more GPU(s)", len(new))
 
     def _close(self) -> None:
         _log.error("the driver went away: %s", self.driver_error)
@@ -179,6 +199,18 @@ class Agent:
         now_ns = self._clock.boottime_ns()
         self.snapshot = self._settlement.settle(now_ns, self._clock.wall_ns(), self._health(now_ns))
 
+    def _notice_blindness(self, now_ns: int) -> None:
+        """Where no GPU at all has answered for long, the driver is opened anew: persistent
+        unknown errors on all calls are known to end that way only."""
+        gpus = self.snapshot.gpus if self.snapshot is not None else ()
+        if self._lanes is None or not gpus or any(gpu.up for gpu in gpus):
+            self._blind_since_ns = None
+        elif self._blind_since_ns is None:
+            self._blind_since_ns = now_ns
+        elif now_ns - self._blind_since_ns > _BLIND_NS:
+            self._blind_since_ns = None
+            self.driver_attention(DriverUnavailable("no_answer", "no GPU answers any more"))
+
     def _health(self, now_ns: int) -> Health:
         lanes = self._lanes
         driver_up = lanes is not None and self.driver_error is None
@@ -195,7 +227,14 @@ class Agent:
             lateness=lateness,
             missed_ticks=missed,
             hung=hung,
+            own=_own_use(),
         )
+
+
+def _own_use() -> AgentUse:
+    """What this process costs: a telemetry agent has to say so."""
+    process = psutil.Process()
+    return AgentUse(process_cpu_ns(), process.memory_info().rss)
 
 
 def _sum(one: Histogram | None, other: Histogram) -> Histogram:

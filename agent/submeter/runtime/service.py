@@ -3,9 +3,12 @@
 Whatever can be wrong with what the user gave is found before the first thread starts.
 """
 
+import faulthandler
 import gc
 import json
 import logging
+import os
+import resource
 import signal
 import sys
 import threading
@@ -16,15 +19,16 @@ from types import FrameType
 from typing import Final
 
 from submeter import __version__
-from submeter.backends import Backend, load
-from submeter.clock import Clock, ScaledClock, SystemClock
-from submeter.config import Config, backend_options
+from submeter.backends import Backend
+from submeter.clock import Clock
+from submeter.config import Config
 from submeter.errors import EXIT_FAILED, EXIT_OK, InputError
 from submeter.exporting import Exporter
 from submeter.exporting import load as load_exporter
 from submeter.ledger import Ledger
 from submeter.model import Snapshot
 from submeter.runtime.agent import Agent
+from submeter.runtime.assembly import backend_of, clock_of
 from submeter.runtime.pushing import Pusher
 from submeter.runtime.state import held
 from submeter.sampling.node import Node
@@ -42,14 +46,18 @@ _SWITCH_INTERVAL_S: Final = 0.0005
 must not make the sampler late (the default is 5 ms)."""
 
 
+_END_S: Final = 4.5
+_MOST_FILES: Final = 4_096
+
+
 def serve(config: Config, *, truth: Path | None = None, exit_at_end: bool = False) -> int:
     """Runs the agent until SIGINT or SIGTERM; the exit code.
 
     Raises InputError, StateUnusable, ListenFailed before anything runs, and DriverUnavailable
     where ``require_gpu`` is set and there is none.
     """
-    clock = _clock(config)
-    backend = load(config.backend, clock, backend_options(config))
+    clock = clock_of(config)
+    backend = backend_of(config, clock)
     if truth is not None and not hasattr(backend, "truth"):
         raise InputError("--truth needs --backend mock: nobody knows the truth of a real node")
     with ExitStack() as stack:
@@ -114,6 +122,7 @@ class Service:
         """Starts everything, waits for the end, stops everything."""
         assert self._server is not None
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        _allow_many_connections()
         ended = self._agent.ended
         thread = threading.Thread(
             target=self._server.run, args=(self._stop_server,), name="web", daemon=True
@@ -127,6 +136,7 @@ class Service:
             gc.collect()
             gc.freeze()  # what is there now stays: collections need not look at it again
             _wait(ended, self._backend if exit_at_end else None)
+        _end_within(_END_S)
         snapshot = self._agent.stop()
         for pusher in self._pushers:
             pusher.stop(snapshot)
@@ -149,15 +159,11 @@ class Service:
         return self._agent.snapshot
 
 
-def _clock(config: Config) -> Clock:
-    if config.backend != "replay" or config.replay.trace is None:
-        return SystemClock()
-    from submeter.backends.replay import opening
-
-    first = opening(config.replay.trace)
-    for warning in first.warnings:
-        _log.warning("%s", warning)
-    return ScaledClock(first.start_boottime_ns, first.start_wall_ns, config.replay.speed)
+def _allow_many_connections() -> None:
+    """Raises the soft limit of open files to the hard one: 1,024 is soon used up by scrapers."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _announce(url: str, backend: Backend, state_dir: Path) -> None:
@@ -179,6 +185,20 @@ def _ending(ended: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end_within(seconds: float) -> None:
+    """Ends the process by force if it hasn't ended by then: a thread may be stuck in the driver,
+    and whoever stops a service waits for it. What was booked until now is booked."""
+
+    def end() -> None:
+        _log.error("something does not let go within %g s; ending all the same", seconds)
+        faulthandler.dump_traceback(all_threads=True)
+        os._exit(EXIT_OK)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 def _wait(ended: threading.Event, until_finished: Backend | None) -> None:

@@ -54,6 +54,16 @@ class Node:
             if uuid not in devices:
                 watch.fall(now_ns, NOT_FOUND)
 
+    def rescan(self) -> list[GpuWatch]:
+        """GPUs never seen before that are there now. Raises DriverUnavailable."""
+        new = []
+        for device in self.backend.rescan():
+            watch = self._watches.get(device.info.uuid)
+            if watch is None:
+                watch = self._watches[device.info.uuid] = self._watch(device)
+                new.append(watch)
+        return new
+
     def close(self) -> None:
         """Lets go of the driver; the watches stay, with their GPUs down."""
         now_ns = self._clock.boottime_ns()
@@ -66,10 +76,10 @@ class Node:
         """Every GPU ever seen, by its present index."""
         return sorted(self._watches.values(), key=lambda watch: watch.info.index)
 
-    def jobs(self) -> tuple[list[Job], list[Job]]:
-        """The fast jobs and the slow ones, on fresh grids."""
+    def jobs(self, watches: list[GpuWatch] | None = None) -> tuple[list[Job], list[Job]]:
+        """The fast jobs and the slow ones, of all GPUs or of some, on fresh grids."""
         now_ns = self._clock.boottime_ns()
-        watches = self.watches()
+        watches = self.watches() if watches is None else watches
         fast = [_fast(watch, i, len(watches), now_ns) for i, watch in enumerate(watches)]
         slow = []
         for i, watch in enumerate(watches):

@@ -36,6 +36,7 @@ _LOCK_NUMERATOR, _LOCK_DENOMINATOR = 31, 32
 """Locked to the refresh in frequency, 3 % fast: every sensor value is read at least once whatever
 its phase, and one read in 32 finds nothing new."""
 
+_FAILING_NS: Final = 3 * NS_PER_S
 _REOPEN_FIRST_NS: Final = NS_PER_S
 _REOPEN_MOST_NS: Final = 60 * NS_PER_S
 _MEMORY_CHANGE_BYTES: Final = 1 << 20
@@ -111,6 +112,7 @@ class GpuWatch:
         self._last_utilisation_ns = 0
         self._memory_when_listed: int | None = None
         self._past = Tally()
+        self._failing_since_ns: int | None = None
         self._check_next = 0
         self._list_again_ns = 0
         self._list_gap_ns = 0
@@ -142,7 +144,7 @@ class GpuWatch:
     def sample(self, now_ns: int) -> None:
         """One fast read; closes the interval where it is time, or where the holders changed."""
         if self.up:
-            self._read(now_ns)
+            now_ns = self._read(now_ns)
         elif self.driver_error is None and now_ns >= self._retry_ns:
             self._find_again(now_ns)
         if self._cut or now_ns >= self._next_close_ns:
@@ -158,26 +160,51 @@ class GpuWatch:
         self._take(device)
         self._cut = True
 
-    def _read(self, now_ns: int) -> None:
+    def _read(self, now_ns: int) -> int:
+        """Reads the sensors; the time afterwards, since a call may have hung for long."""
         try:
             readings = self.device.readings(now_ns)
         except ReadFailed:
-            return
+            self._failed(now_ns)
+            return now_ns
         except DeviceLost as error:
             self.fall(now_ns, error.reason)
-            return
+            return now_ns
         except DriverUnavailable as error:
             self._fall_with_driver(now_ns, error)
-            return
+            return now_ns
+        self._failing_since_ns = None
+        self.samples += len(readings) or 1
         for reading in readings:
-            self.meter.observe(reading)
             if self._probe is not None:
                 self._measure_refresh(reading)
+            elif self._is_old(reading):
+                continue
+            self.meter.observe(reading)
+            self.latest = reading
             if self._on_reading is not None:
                 self._on_reading(self.info.uuid, reading)
-        if readings:
-            self.samples += len(readings)
-            self.latest = readings[-1]
+        return max(now_ns, readings[-1].at_ns) if readings else now_ns
+
+    def _failed(self, now_ns: int) -> None:
+        """One failure means nothing; nothing but failures for seconds means that it is gone."""
+        if self._failing_since_ns is None:
+            self._failing_since_ns = now_ns
+        elif now_ns - self._failing_since_ns > _FAILING_NS:
+            self._failing_since_ns = None
+            self.fall(now_ns, "unreadable")
+
+    def _is_old(self, reading: Reading) -> bool:
+        """The sensors said all of this before, less than a refresh ago: faster than its sensors a
+        GPU is only read again. Most reads at high rates end here."""
+        latest = self.latest
+        return (
+            latest is not None
+            and reading.energy_uj == latest.energy_uj
+            and reading.instant_mw == latest.instant_mw
+            and reading.average_mw == latest.average_mw
+            and reading.at_ns - latest.at_ns < self.refresh_ns
+        )
 
     def _close(self, now_ns: int) -> None:
         held = self.held
@@ -298,7 +325,9 @@ class GpuWatch:
     def _read_utilisation(self, now_ns: int) -> None:
         samples = self.device.utilisation(now_ns)
         if samples is not None:
-            elapsed_ns = min(now_ns - self._last_utilisation_ns, SURVEY_NS)
+            elapsed_ns = now_ns - self._last_utilisation_ns
+            if elapsed_ns > SURVEY_NS:
+                elapsed_ns = LOOK_NS  # after a pause the driver is asked for the last second only
             self.batches.append(Batch(elapsed_ns, tuple(samples)))
         self._last_utilisation_ns = now_ns
 

@@ -58,6 +58,18 @@ class MockBackend:
             raise DriverUnavailable("no_gpu", "simulated: no GPU is there")
         return tuple(self._open)
 
+    def rescan(self) -> Sequence[MockDevice]:
+        """Boards that were gone at `open` and aren't now."""
+        if self._origin_ns is None:
+            return ()
+        known = {device.info.uuid for device in self._open}
+        lost = self._lost(self._origin_ns)
+        return [
+            self.reopen(uuid)
+            for gpu, uuid in enumerate(self._uuids)
+            if uuid not in known and gpu not in lost
+        ]
+
     def reopen(self, uuid: str) -> MockDevice:
         """A GPU that was lost, found again. Raises DeviceLost while it is still gone."""
         if self._origin_ns is None or uuid not in self._uuids:

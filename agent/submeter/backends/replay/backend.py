@@ -31,6 +31,7 @@ class ReplayBackend:
         self.notice = _notice(trace)
         self._clock = clock
         self._player = Player(trace)
+        self._given = 0  # devices handed out
         self.processes: ProcessSource = ReplayProcesses(self._player)
 
     @property
@@ -41,7 +42,15 @@ class ReplayBackend:
     def open(self) -> Sequence["ReplayDevice"]:
         """Every GPU of the recording; again, everyone that has appeared since."""
         infos = self._player.open(self._clock.boottime_ns())
+        self._given = len(infos)
         return [ReplayDevice(self._player, gpu, info) for gpu, info in enumerate(infos)]
+
+    def rescan(self) -> Sequence["ReplayDevice"]:
+        """GPUs that the recording has begun to speak of since `open`."""
+        infos = self._player.open(self._clock.boottime_ns())
+        new = range(self._given, len(infos))
+        self._given = len(infos)
+        return [ReplayDevice(self._player, gpu, infos[gpu]) for gpu in new]
 
     def reopen(self, uuid: str) -> "ReplayDevice":
         """A GPU that was lost in the recording, once it was read again in it."""

@@ -75,6 +75,10 @@ class RecordingBackend:
             self._begin([device.info for device in devices])
         return [self._wrapped(device) for device in devices]
 
+    def rescan(self) -> Sequence["RecordingDevice"]:
+        """GPUs that have come; the trace gets to know them."""
+        return [self._wrapped(device) for device in self._backend.rescan()]
+
     def reopen(self, uuid: str) -> "RecordingDevice":
         """As the backend does; a GPU that came back changed is written down."""
         return self._wrapped(self._backend.reopen(uuid))

@@ -13,6 +13,8 @@ from submeter.workloads.launchers import LAUNCHERS, past
 _MAX_WORDS: Final = 512
 _MAX_LAUNCHERS: Final = 8
 _PYTHON: Final = re.compile(r"(?:python|pypy|ipython)[\d.]*[a-z]?(?:-dbg)?")
+_IMPORT: Final = re.compile(r"\b(?:import|from) +([A-Za-z_][\w.]*)", re.ASCII)
+_CODE_CHARACTERS: Final = 4096
 _SCRIPT_ENDING: Final = re.compile(r"\.(?:pyc?|sh|jl|r|js|mjs|lua|pl|rb|m)$", re.IGNORECASE)
 
 
@@ -21,6 +23,7 @@ class Command:
     """What runs: ``program`` and, for an interpreter, its ``module`` or ``script``.
 
     ``name`` is the last part of the path of whichever says most; ``folders`` are those above it.
+    ``imported`` is the first module that code on the command line (`python -c`) imports.
     ``words`` are the plain arguments before the first option, ``options`` maps every option
     (``--a-b c``, ``--a.b=c``, ``a.b=c``; written ``a-b``, ``a.b``) to its value, "" if it has none.
     """
@@ -32,6 +35,7 @@ class Command:
     words: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
     launchers: tuple[str, ...] = ()
+    imported: str = ""
 
     @property
     def native(self) -> bool:
@@ -66,12 +70,12 @@ def parse(argv: tuple[str, ...]) -> Command:
     for _ in range(_MAX_LAUNCHERS):
         command, rest = _entry(words, python)
         launcher = LAUNCHERS.get(command.name.lower())
-        inner = past(launcher, rest) if launcher is not None else _shell_line(command, rest)
+        inner = past(launcher, rest) if launcher is not None else _inner(command, rest)
         if not inner:
             return _with_arguments(command, rest, tuple(launchers))
         if launcher is not None:
             launchers.append(command.name.lower())
-        python = launcher is not None and launcher.python
+        python = launcher.python if launcher is not None else bool(command.module)
         words = inner
     return _with_arguments(*_entry(words, python), tuple(launchers))
 
@@ -105,7 +109,10 @@ def _python(program: str, words: tuple[str, ...]) -> tuple[Command, tuple[str, .
             module = words[index] if index < len(words) else ""
             return Command(program=program, module=module), words[index + 1 :]
         if word == "-" or re.match(r"-[bBdEiIOPqRsSuvx]*c", word):
-            return Command(program=program), ()  # code: nothing that may be shown
+            code = words[index] if index < len(words) and word != "-" else ""
+            found = _IMPORT.search(code[:_CODE_CHARACTERS])
+            imported = found[1] if found else ""  # the rest is nothing that may be shown
+            return Command(program=program, imported=imported), words[index + 1 :]
         if word in {"-W", "-X", "--check-hash-based-pycs"}:
             index += 1
         elif not word.startswith("-"):
@@ -134,6 +141,20 @@ def _folders(path: str) -> tuple[str, ...]:
     return tuple(part for part in path.split("/")[:-1] if part not in {"", ".", ".."})
 
 
+def _inner(command: Command, rest: tuple[str, ...]) -> tuple[str, ...]:
+    """What an unlisted launcher starts: a shell's simple line, or the script given to a module
+    that is called launch or run."""
+    if not _LAUNCHES.isdisjoint(command.module.lower().split(".")):
+        for index, word in enumerate(rest[:_NEAR]):
+            if word.endswith(".py") and not word.startswith("-"):
+                return rest[index:]
+    return _shell_line(command, rest)
+
+
+_LAUNCHES: Final = frozenset({"launch", "launcher", "run", "runner"})
+_NEAR: Final = 12
+
+
 def _shell_line(command: Command, rest: tuple[str, ...]) -> tuple[str, ...]:
     """`bash -c "exec python train.py"`: the words of the line, when it is one simple command."""
     if command.name not in _SHELLS or len(rest) < 2 or not re.fullmatch(r"-[a-z]*c", rest[0]):
@@ -158,6 +179,7 @@ def _with_arguments(command: Command, rest: tuple[str, ...], launchers: tuple[st
         tuple(words),
         options,
         launchers,
+        command.imported,
     )
 
 

@@ -32,37 +32,50 @@ NAME_WORDS: Final = _table(
      "lora peft linprobe reinforce a2c a3c sac td3 ddpg dqn c51 rainbow impala appo trpo "
      "qdagger dreamer muzero alphazero selfplay sgd adversarial backprop hpo imitation learn "
      "optimize wgan dcgan cyclegan pix2pix mae simclr moco byol barlow vicreg dino"),
-    (TRAINING, 3, "tune tuning tuner ddp fsdp sweep cifar10 cifar100 mnist imagenet pretext ssl"),
+    (TRAINING, 4, "rl gsm8krl selfsupervised supervised ngp nerf splatting gaussian bptt"),
+    (TRAINING, 3,
+     "tune tuning tuner ddp fsdp sweep cifar cifar10 cifar100 mnist imagenet pretext ssl "
+     "optimizer submitit epochs curriculum gcn gat gnn resnet unet vae diffusion bert"),
     (INFERENCE, 6,
      "infer inference inferencer predict predictor prediction predictions serve server serving "
      "generate generator txt2img img2img text2img text2image image2image txt2vid img2vid t2v "
-     "i2v eval evaluate evaluation evaluator evaluations chat chatbot webui gradio streamlit "
+     "i2v eval evaluate evaluation evaluator evaluations webui gradio streamlit "
      "transcribe transcription rerank reranker embedder embed embeddings txt2audio text2video "
      "image2video basecall basecaller deploy"),
     (INFERENCE, 5,
-     "generation sample sampling sampler demo detect detection detector caption captioning "
+     "chat chatbot generation sample sampling sampler demo detect detection "
+     "detector caption captioning "
      "translate translation decode decoding upscale superres enhance denoise inpaint judge "
      "playground enjoy play rollout rollouts completion completions complete asr ocr stt tts "
      "vqa rag agent embedding classify classifier recognize recognition forecast zeroshot "
-     "fewshot interactive validate validation tester benchmarks mmlu gsm8k humaneval"),
+     "fewshot interactive validate validation tester benchmarks mmlu gsm8k humaneval gen "
+     "summarize summarise decoder encoder recommend explain attention knn fid amg"),
     (INFERENCE, 4,
+     "deploy tagger tag "
      "test testing api app endpoint val score scoring scorer segment segmentation extract "
      "features similarity retrieve retrieval search annotate labeling label track tracking "
      "speak synthesize synthesis voice stylize animate swap llm bot ask query "
-     "answer fold solve visualize vis viz"),
+     "answer fold solve visualize vis viz metrics harness analyzer upscaler separate "
+     "colorize restore"),
     (INFERENCE, 3,
-     "pretrained bench benchmark backend webservice service web rest grpc openai handler "
+     "render "
+     "pretrained backend webservice service web rest grpc openai handler "
      "latency throughput vllm sglang diffusers"),
-    (INFERENCE, 2, "worker"),
+    (INFERENCE, 2, "worker cli bench benchmark"),
     (OTHER, 6,
      "convert converter conversion quantize quantise quantization quantizer quant gptq awq "
      "export exporter compile compiler preprocess preprocessing tokenize tokenizer merge "
      "imatrix calibrate calibration dequantize onnx2trt torch2onnx pt2onnx compressor compress "
      "prune pruning sparsify sparsegpt smoothquant ptq"),
     (OTHER, 5,
-     "prepare download simulate simulation simulator stress burn render renderer encode "
+     "prepare download simulate simulation simulator stress burn encode "
      "transcode miner mine hashcat profile onnx tensorrt trt build freeze dedup deduplicate "
-     "cudf cuml rapids etl nccl matmul gemm"),
+     "cudf cuml rapids etl nccl matmul gemm dataset w8a8 w4a16 int8 fp8 blas fft stencil "
+     "bandwidth postprocess"),
+    (OTHER, 5, "faiss ivf hnsw cuvs ann"),
+    (OTHER, 3,
+     "process processing physics dynamics mesh solver md dft cfd fluid lattice "
+     "molecular openmm"),
 )
 """Words of a script's, module's or program's name."""
 
@@ -94,12 +107,14 @@ MODES: Final = _table(
     (TRAINING, 8,
      "train training fit finetune fine-tune finetuning pretrain pretraining sft dpo grpo ppo "
      "rlhf lora learn trainval train-eval train-and-eval train-test train-val tune distill "
-     "continue resume retrain full-train training-only"),
+     "continue resume retrain full-train training-only selfplay learner optimize search-train "
+     "pretraining fine-tuning instruct-tune train-model"),
     (INFERENCE, 8,
      "eval evaluate evaluation test testing val valid validate validation predict prediction "
      "infer inference generate generation sample sampling demo serve serving chat play "
      "interactive transcribe translate detect deploy embed embedding encode score rerank "
-     "render-video eval-only test-only benchmark bench track visualize"),
+     "render-video eval-only test-only benchmark bench track visualize separate infer-only "
+     "completion classify segment complete ask query synthesize tts stt upscale run-inference"),
     (OTHER, 8,
      "export convert quantize quantization preprocess prepare calibrate merge compile build "
      "prune data-prep process-data"),
@@ -108,8 +123,24 @@ MODES: Final = _table(
 
 MODE_OPTIONS: Final = words(
     "mode run-mode phase stage action job job-type jobtype command cmd op operation task-mode "
-    "exec-mode run-type runtype purpose train-or-test train-test mode-type do"
+    "exec-mode run-type runtype purpose train-or-test train-test mode-type do opr opmode "
+    "what split-mode work run subcommand generate-type"
 )
+
+CLEAR_MODES: Final = words(
+    "train training finetune finetuning pretrain pretraining test eval evaluate evaluation predict "
+    "inference infer generate export convert quantize train_and_eval fit serve"
+)
+"""Words that are modes as the value of whatever option."""
+
+NO_MODE: Final = words(
+    "split subset set data dataset part fold partition dir path file name stage0 folder prefix "
+    "suffix tag id key field column"
+)
+"""Words of options whose values name data rather than what is done."""
+
+BARE_SWITCHES: Final = words("eval evaluate test")
+"""Switches that, without a value, a trainer may also use for data it keeps aside."""
 
 SWITCHES: Final = _table(
     (TRAINING, 8,
@@ -121,18 +152,20 @@ SWITCHES: Final = _table(
      "evaluate-only validate-only validation-only evaluation-only generate-only sample-only "
      "eval evaluate test val inference infer predict run-eval is-test is-eval evaluation "
      "no-train skip-train skip-training no-training test-mode eval-mode inference-mode "
-     "demo-mode just-eval play"),
+     "demo-mode just-eval play throughput render-test"),
     (OTHER, 8,
      "export-only convert-only quantize-only do-export preprocess-only build-only do-quantize "
-     "export-onnx save-onnx to-onnx"),
+     "export-onnx save-onnx to-onnx export"),
 )
 """Options that are modes by themselves, when they have no value or a truth value."""
 
 OPTION_WORDS: Final = _table(
+    (TRAINING, 4,
+     "lr learning-rate epochs num-epochs num-train-epochs max-epochs learn-rate train-epochs "
+     "total-timesteps max-train-steps n-epochs"),
     (TRAINING, 3,
-     "lr learning-rate epochs num-epochs n-epochs nepochs max-epochs max-epoch num-train-epochs "
-     "train-epochs total-epochs update-epochs max-num-epochs train-steps max-train-steps "
-     "num-train-steps total-timesteps max-update weight-decay wd optimizer optim warmup "
+     "nepochs max-epoch total-epochs update-epochs max-num-epochs train-steps "
+     "num-train-steps max-update weight-decay wd optimizer optim warmup "
      "warmup-steps warmup-ratio warmup-epochs lr-scheduler lr-scheduler-type "
      "gradient-accumulation-steps grad-accum accumulate-grad-batches gradient-checkpointing "
      "grad-clip clip-grad clip-norm max-grad-norm train-batch-size per-device-train-batch-size "
@@ -164,12 +197,57 @@ OPTION_WORDS: Final = _table(
      "tensor-parallel-size tp tp-size voice speaker language wav input-file input-dir "
      "output-file input input-path output-wav infile save-result outscale guidance "
      "workers-per-gpu tasks num-fewshot limit bf16-inference ckpt-path checkpoint-path "
-     "load-model weights model-dir n-samples num-samples outdir reference-audio lang"),
+     "load-model weights n-samples num-samples outdir reference-audio lang"),
     (OTHER, 3,
      "outtype bits wbits w-bit q-group-size calib-dataset calib-size calibration-data opset "
      "opset-version onnx-path saveengine save-engine output-onnx quant-method quant-algo "
-     "qformat dump-quant dump-awq nsamples-calibration stratum algo-pool"),
+     "qformat dump-quant dump-awq nsamples-calibration stratum algo-pool groupsize group-size "
+     "act-order true-sequential"),
 )
+
+OPTION_PARTS: Final = _table(
+    (TRAINING, 3, "train training trainer optimizer optim optimiser lr epochs adamw learner"),
+    (TRAINING, 2,
+     "grad gradient warmup loss finetune lora scheduler sched augment ema decay momentum replay "
+     "regularization pretrain"),
+    (INFERENCE, 3, "prompt inference infer decode generation serving predict beam nbest sampling"),
+    (INFERENCE, 2, "checkpoint ckpt engine query output-path voice upscale zeroshot concurrency"),
+    (OTHER, 3, "calib quantization quantize onnx export"),
+)
+"""Words within longer options, where the whole option isn't in the table above."""
+
+CONFIGURATIONS: Final = words(
+    "config c cfg config-file conf-file config-path config-name cfg-file cfg-path recipe "
+    "experiment exp yaml opt options hparams job.config-file file spec params config-dir"
+)
+"""Options whose value is, or names, a file of settings."""
+
+CHECKPOINTS: Final = (
+    ".pth",
+    ".pt",
+    ".ckpt",
+    ".onnx",
+    ".engine",
+    ".plan",
+    ".gguf",
+    ".safetensors",
+    ".pth.tar",
+    ".pkl",
+    ".tflite",
+    ".trt",
+)
+"""Endings of trained models; trainers that go on from one are told by their other signs."""
+
+LANGUAGES_OF_SCIENCE: Final = frozenset({"julia", "Rscript", "java", "octave", "matlab"})
+
+HELPERS: Final = (
+    "multiprocessing.",
+    "joblib.externals.loky",
+    "torch._inductor.compile_worker",
+    "concurrent.futures",
+    "mpi4py.futures.server",
+)
+"""Modules that do what their parent process tells them."""
 
 SHORT_SWITCHES: Final = _table((TRAINING, 6, "t"))
 """`-t True`: how CompVis's and many descended projects say "train" (their main.py)."""
@@ -198,6 +276,17 @@ MEDIA: Final = (
     ".pdf",
     ".pod5",
     ".fast5",
+    ".nii.gz",
+    ".nii",
+    ".dcm",
+    ".fasta",
+    ".fa",
+    ".a3m",
+    ".gif",
+    ".webm",
+    ".aac",
+    ".opus",
+    ".docx",
 )
 """Endings of what a model is applied to one by one; training takes folders and lists."""
 

@@ -144,6 +144,9 @@ LAUNCHERS: Final[Mapping[str, Launcher]] = {
     "composer": _options(
         "n nproc world-size base-rank node-rank master-addr master-port", "v", python=True
     ),
+    "paddle.distributed.launch": _options(
+        "gpus devices master nnodes nproc-per-node ips log-dir rank run-mode job-id", python=True
+    ),
     "colossalai": _options(
         "nproc-per-node nnodes hostfile host master-addr master-port", "", "run", python=True
     ),

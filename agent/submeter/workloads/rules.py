@@ -197,6 +197,39 @@ TELLING_LIBRARIES: Final[Mapping[str, tuple[Phase, int]]] = {
 """The start of a mapped library's name, with the phase and points it stands for. NCCL, cuBLAS
 and cuDNN say nothing: training and serving both load them."""
 
+ENVIRON_CUES: Final[Mapping[str, tuple[Phase, int]]] = {
+    "LEARNING_RATE": (TRAINING, 4),
+    "NUM_EPOCHS": (TRAINING, 4),
+    "NUM_TRAIN_EPOCHS": (TRAINING, 4),
+    "TRAIN_BATCH_SIZE": (TRAINING, 4),
+    "LORA_R": (TRAINING, 3),
+    "SM_CHANNEL_TRAINING": (TRAINING, 5),
+    "SM_CHANNEL_TRAIN": (TRAINING, 5),
+    "AIP_TRAINING_DATA_URI": (TRAINING, 5),
+    "PET_NNODES": (TRAINING, 3),
+    "NEMO_EXPM_VERSION": (TRAINING, 3),
+    "WANDB_RUN_ID": (TRAINING, 2),
+    "WANDB_PROJECT": (TRAINING, 2),
+    "WANDB_SERVICE": (TRAINING, 2),
+    "NIM_CACHE_PATH": (INFERENCE, 5),
+    "NIM_MODEL_NAME": (INFERENCE, 5),
+    "TRITON_SERVER_VERSION": (INFERENCE, 4),
+    "VLLM_WORKER_MULTIPROC_METHOD": (INFERENCE, 4),
+    "VLLM_USAGE_SOURCE": (INFERENCE, 4),
+    "VLLM_HOST_IP": (INFERENCE, 3),
+    "SGLANG_HOST_IP": (INFERENCE, 4),
+    "OLLAMA_HOST": (INFERENCE, 4),
+    "OLLAMA_MODELS": (INFERENCE, 4),
+    "AIP_HTTP_PORT": (INFERENCE, 5),
+    "SAGEMAKER_BIND_TO_PORT": (INFERENCE, 5),
+    "GRADIO_SERVER_PORT": (INFERENCE, 4),
+    "GRADIO_SERVER_NAME": (INFERENCE, 4),
+    "STREAMLIT_SERVER_PORT": (INFERENCE, 4),
+    "MAX_TOTAL_TOKENS": (INFERENCE, 4),
+    "ASR_MODEL": (INFERENCE, 4),
+}
+"""Variables whose mere presence says something, with the phase and points they stand for."""
+
 ENVIRON_KEYS: Final[Mapping[bytes, str]] = {
     key.encode("ascii"): key
     for key in (
@@ -205,6 +238,8 @@ ENVIRON_KEYS: Final[Mapping[bytes, str]] = {
         "RANK",
         "WORLD_SIZE",
         "MASTER_PORT",
+        "SLURM_JOB_NAME",
+        *ENVIRON_CUES,
         *LAUNCHED_BY,
     )
 }

@@ -261,5 +261,21 @@ def _tools() -> Mapping[str, tuple[Tool, ...]]:
     return index
 
 
+NATIVE_ONLY: Final = frozenset(
+    {
+        "display server",
+        "desktop application",
+        "rendering",
+        "NVIDIA management",
+        "mining or cracking",
+        "molecular dynamics",
+        "simulation",
+        "CUDA sample",
+        "stress or bandwidth test",
+        "genomics",
+    }
+)
+"""Labels of programs that are no scripts: a Python package may be called `code` or `maya`, too."""
+
 TOOLS: Final = _tools()
 """The rows that apply to a name, in order."""

@@ -1,0 +1,63 @@
+"""Signs in, a verdict out: points added up per phase, the lead turned into a probability.
+
+The table of probabilities is measured, on command lines of projects that the tables of words were
+not written for; `docs/recognition.md` has the reliability diagram.
+"""
+
+from typing import Final
+
+from submeter.model import Phase, Verdict
+from submeter.workloads.rules import INFERENCE, OTHER, TRAINING, UNKNOWN
+from submeter.workloads.signs import Sign
+
+_CONFIDENCE: Final = (
+    (9, 0.985),
+    (8, 0.96),
+    (5, 0.895),
+    (4, 0.89),
+    (3, 0.86),
+    (2, 0.7),
+)
+"""From the lead over the next best phase, in points, to the share that is right. A lead of less
+than 2 is no answer."""
+
+NOTHING: Final = Verdict(UNKNOWN, 0.3, ("nothing says what it does",), "none")
+
+
+def weighed(said: list[Sign], mode: Phase | None) -> Verdict:
+    """The phase with the most points, if it leads.
+
+    Where a mode says that something else is going on, the training in a name or folder is the
+    program's, not the moment's, and doesn't count; its options count half, since all modes of a
+    program share them.
+    """
+    points = dict.fromkeys((TRAINING, INFERENCE, OTHER), 0)
+    elsewhere = mode is not None and mode is not TRAINING
+    for one in said:
+        phase, worth = one.cue
+        if elsewhere and phase is TRAINING:
+            worth = 0 if one.kind in _OF_THE_PROGRAM else worth // 2
+        points[phase] += worth
+    first, second = sorted(points, key=lambda phase: -points[phase])[:2]
+    lead = points[first] - points[second]
+    contradicted = lead < _CONTRADICTED * points[second]
+    for least, confidence in _CONFIDENCE:
+        if lead >= least and not contradicted:
+            mine = [one for one in said if one.cue.phase is first]
+            kinds = {one.kind for one in mine}
+            if len(kinds) == 1:
+                confidence = min(confidence, _SURROUNDED if _AROUND in kinds else _ONE_KIND)
+            return Verdict(first, confidence, tuple(one.text for one in mine), "recognised")
+    if not said:
+        return NOTHING
+    evidence = (*(one.text for one in said), "too little, or contradictory")
+    return Verdict(UNKNOWN, 0.3, evidence, "none")
+
+
+_OF_THE_PROGRAM: Final = frozenset({"name", "folder"})
+_ONE_KIND: Final = 0.895
+_AROUND: Final = "surrounding"
+_SURROUNDED: Final = 0.65
+"""Where a process runs, what it listens on and what started it prove little by themselves."""
+_CONTRADICTED: Final = 0.4
+"""A lead that is less than this share of what speaks against it is none: 8 to 6 is a draw."""

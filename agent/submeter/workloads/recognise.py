@@ -31,7 +31,7 @@ Judge = Callable[[ProcessFacts], Verdict]
 """What `recognise` is, and what a configuration's rules make of it."""
 
 _NATIVE: Final = Verdict(
-    OTHER, 0.7, ("a program of its own that nothing marks as machine learning",), "recognised"
+    OTHER, 0.78, ("a program of its own that nothing marks as machine learning",), "recognised"
 )
 """Simulations, graphics, tools: of programs that are no script and that no table knows, most."""
 
@@ -161,6 +161,6 @@ def _known(tool: Tool, found: list[Sign]) -> Verdict:
 
 
 _KNOWN_WELL: Final = 0.9
-_DOUBT: Final = 0.4
+_DOUBT: Final = 0.3
 """Names of the tables are right more often than the tables' authors dared to say: 99 % of those at
 0.9 and more, so most of the doubt is taken away (docs/recognition.md)."""

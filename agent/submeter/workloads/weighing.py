@@ -11,8 +11,8 @@ from submeter.workloads.rules import INFERENCE, OTHER, TRAINING, UNKNOWN
 from submeter.workloads.signs import Sign
 
 _CONFIDENCE: Final = (
-    (9, 0.985),
-    (8, 0.96),
+    (9, 0.99),
+    (8, 0.97),
     (5, 0.895),
     (4, 0.89),
     (3, 0.86),

@@ -5,11 +5,13 @@ themselves, so a slow or restarted exporter can neither lose nor double a joule.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Final, TypeVar
 
 from submeter.model import (
     Account,
+    Checkpoint,
+    GpuInfo,
     Interval,
     Method,
     Owner,
@@ -24,9 +26,6 @@ K = TypeVar("K")
 OTHER: Final = "(other)"
 """The workload that new accounts are folded into once there are ``max_series`` of them."""
 
-_ALWAYS_ADMITTED: Final = frozenset({Phase.IDLE, Phase.UNATTRIBUTED})
-"""Bounded by themselves (no tenant can make more of them), and never to be hidden in a rest."""
-
 
 @dataclass(slots=True)
 class Totals:
@@ -40,9 +39,21 @@ class Totals:
     resets: int = 0
     stalls: int = 0
 
+    def copy(self) -> "Totals":
+        """The same amounts, not to change with these."""
+        return replace(
+            self,
+            by_method_uj=self.by_method_uj.copy(),
+            suspect_uj=self.suspect_uj.copy(),
+            unmetered_ns=self.unmetered_ns.copy(),
+        )
+
 
 class Ledger:
-    """Totals by account and by GPU, in integer µJ. Owned and used by one thread."""
+    """Totals by account and by GPU, in integer µJ, in memory. Owned and used by one thread."""
+
+    ALWAYS_ADMITTED: ClassVar = frozenset({Phase.IDLE, Phase.UNATTRIBUTED})
+    """Bounded by themselves (no tenant can make more), and never to be hidden in a rest."""
 
     def __init__(self, max_series: int = 2_000) -> None:
         self._max_series = max_series
@@ -63,13 +74,23 @@ class Ledger:
         """The live totals of one GPU; zeroes for one never seen."""
         return self._gpus.setdefault(gpu_uuid, Totals())
 
+    def checkpoint(self, gpu_uuid: str) -> Checkpoint | None:  # noqa: ARG002
+        """None: nobody was here before."""
+        return None
+
+    def describe(self, info: GpuInfo) -> None:
+        """Nothing: who a GPU is, its snapshot says."""
+
+    def commit(self, now_ns: int, wall_ns: int) -> None:
+        """Nothing: what is posted is shown."""
+
     def post(self, interval: Interval, postings: Sequence[Posting]) -> tuple[Posting, ...]:
         """Books an interval and how it was split; gives the postings under their final accounts.
 
         Raises ValueError, and books nothing, if a posting is negative, belongs to another GPU, or
         the postings do not add up to the interval: a bill that doesn't add up must not exist.
         """
-        _check(interval, postings)
+        check(interval, postings)
         admitted = tuple(p._replace(account=self._admit(p.account)) for p in postings)
         totals = self.totals(interval.gpu_uuid)
         for posting in admitted:
@@ -90,7 +111,7 @@ class Ledger:
         if account in self._accounts:
             return account
         if len(self._accounts) >= self._max_series and (
-            account.owner.phase not in _ALWAYS_ADMITTED
+            account.owner.phase not in self.ALWAYS_ADMITTED
         ):
             if len(self._folded) < 10 * self._max_series:  # a count, not a leak
                 self._folded.add(account)
@@ -99,7 +120,8 @@ class Ledger:
         return account
 
 
-def _check(interval: Interval, postings: Sequence[Posting]) -> None:
+def check(interval: Interval, postings: Sequence[Posting]) -> None:
+    """Raises ValueError unless the postings are of that GPU, not negative, and add up."""
     total_uj = 0
     for posting in postings:
         if posting.energy_uj < 0:

@@ -1,0 +1,359 @@
+"""Intervals with their postings in, commits out, and the totals that are safely in the file.
+
+What is shown is what is durable: a total that metrics have shown survives whatever happens next,
+so counters never fall. While the disk can't be written they stand still, everything is kept in
+memory, and is shown when it is safe. Joules of a moment that fell between two commits come back
+from the hardware counter.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from submeter.ledger.book import Book, Tip
+from submeter.ledger.memory import OTHER, Ledger, Totals, check
+from submeter.ledger.records import (
+    Chained,
+    Commit,
+    Gpu,
+    GpuHistory,
+    Loaded,
+    Open,
+    Series,
+    Session,
+)
+from submeter.ledger.rows import LEVELS, NO_COUNTER, Row, Sealed, encode, genesis, open_hash
+from submeter.ledger.schema import chained
+from submeter.ledger.states import state_text
+from submeter.model import (
+    Account,
+    Checkpoint,
+    EnergySource,
+    GpuInfo,
+    Interval,
+    Method,
+    Owner,
+    Posting,
+    SuspectReason,
+    UnmeteredReason,
+)
+from submeter.units import NS_PER_S
+
+MOST_SERIES: Final = 20_000
+"""So many different series have a history of their own: a bound on memory (10 MB) and file, far
+above what one node's jobs make in a year."""
+
+_LONGER: Final = ((8_640, 3_600), (720, 600), (120, 60))
+"""While the disk is away, rows get longer, so that a day of it fits into a few MiB: with so many
+rows per GPU waiting, new ones are of so many seconds."""
+
+
+class Writer(Protocol):
+    """Makes commits durable, at once or soon."""
+
+    @property
+    def written(self) -> int:
+        """The number of the last commit that is in the file."""
+        ...
+
+    def submit(self, commit: Commit) -> None:
+        """Takes a commit; it replaces one that was not begun yet. Returns soon, written or not."""
+        ...
+
+
+@dataclass(slots=True)
+class _Totals:
+    """What metrics show: one consistent moment."""
+
+    accounts: dict[Account, int] = field(default_factory=dict)
+    gpus: dict[str, Totals] = field(default_factory=dict)
+    folded: int = 0
+
+    def copy(self) -> "_Totals":
+        return _Totals(
+            self.accounts.copy(),
+            {uuid: totals.copy() for uuid, totals in self.gpus.items()},
+            self.folded,
+        )
+
+
+@dataclass(slots=True)
+class _GpuBook:
+    """One GPU: its chain, and what is to be added to it."""
+
+    gpu: Gpu
+    book: Book
+    checkpoint: Checkpoint | None
+    held: list[Row] = field(default_factory=list)  # until an interval with a state comes
+    ready: list[Row] = field(default_factory=list)
+    sealed: list[tuple[int, Sealed]] = field(default_factory=list)  # (number of commit, row)
+    state: str = ""
+    open: Open | None = None  # changed since the last commit that was written
+    open_since: int = 0
+
+
+class DurableLedger:
+    """Totals by account and by GPU that survive. Owned and used by one thread."""
+
+    def __init__(
+        self, loaded: Loaded, session: Session, writer: Writer, max_series: int = 2_000
+    ) -> None:
+        """Goes on from what a file says. ``session``'s number is given here."""
+        self._loaded = loaded
+        self._writer = writer
+        self._max_series = max_series
+        self._number = 0
+        self._gpus: list[tuple[int, Gpu]] = []  # to be written, with the number of the commit
+        self._chained: list[tuple[int, Chained]] = []
+        self._series: dict[tuple[Account, Method], Series] = {}
+        self._shown_as: dict[int, Account] = {}
+        self._folded: set[Account] = set()
+        self._books: dict[str, _GpuBook] = {}
+        self._live = _Totals()
+        self._views: dict[int, _Totals] = {}
+        for series in loaded.series.values():
+            self._know(series)
+        for history in loaded.gpus.values():
+            self._continue(history)
+        self._durable = self._live.copy()
+        self._session = session._replace(id=loaded.sessions + 1)
+        self._chain("sessions", tuple(self._session))
+
+    @property
+    def folded_series(self) -> int:
+        """How many different accounts metrics have under `OTHER`."""
+        return self._durable.folded
+
+    @property
+    def gpus(self) -> Sequence[Gpu]:
+        """Every GPU of this backend that the ledger knows."""
+        return [each.gpu for each in self._books.values()]
+
+    def accounts(self) -> Mapping[Account, int]:
+        """All totals that are durable: µJ by account."""
+        return self._durable.accounts
+
+    def totals(self, gpu_uuid: str) -> Totals:
+        """The totals of one GPU that are durable; zeroes for one never seen."""
+        return self._durable.gpus.get(gpu_uuid) or Totals()
+
+    def checkpoint(self, gpu_uuid: str) -> Checkpoint | None:
+        """Where the last agent's meter stopped; None if that says nothing to this one."""
+        book = self._books.get(gpu_uuid)
+        return None if book is None else book.checkpoint
+
+    def describe(self, info: GpuInfo) -> None:
+        """Keeps the name and index of a GPU, for reports."""
+        each = self._book(info.uuid)
+        gpu = each.gpu._replace(name=info.name, position=info.index)
+        if gpu != each.gpu:
+            each.gpu = gpu
+            self._gpus.append((self._number + 1, gpu))
+
+    def post(self, interval: Interval, postings: Sequence[Posting]) -> tuple[Posting, ...]:
+        """Books an interval and how it was split; gives the postings as metrics show them.
+
+        Raises ValueError, and books nothing, if a posting is negative, belongs to another GPU, or
+        the postings do not add up to the interval.
+        """
+        check(interval, postings)
+        each = self._book(interval.gpu_uuid)
+        row = _entry(interval)
+        row.session = self._session.id
+        shown = []
+        energy = row.energy_uj
+        for posting in postings:
+            account, method, energy_uj = posting
+            series = self._series.get((account, method))
+            if series is None:
+                series = self._admit(account, method)
+            energy[series.id] = energy.get(series.id, 0) + energy_uj
+            shown_as = self._shown_as[series.id]
+            shown.append(posting if series.shown else Posting(shown_as, method, energy_uj))
+        each.held.append(row)
+        if interval.state is not None:
+            each.state = state_text(interval.state)
+            each.ready.extend(each.held)
+            each.held.clear()
+        return tuple(shown)
+
+    def commit(self, now_ns: int, wall_ns: int) -> None:
+        """Hands everything that was posted, and is complete, to the writer, and shows what it has
+        written. ``wall_ns`` only labels."""
+        self._acknowledge()
+        self._number += 1
+        offset_ns = wall_ns - now_ns
+        for each in self._books.values():
+            if each.ready:
+                self._advance(each, offset_ns)
+        commit = self._commit(wall_ns // NS_PER_S)
+        if commit.empty:
+            self._number -= 1
+            return
+        self._keep_view()
+        self._writer.submit(commit)
+        self._acknowledge()
+
+    # ---- what is known ---------------------------------------------------------------------
+
+    def _continue(self, history: GpuHistory) -> None:
+        book = Book(history.gpu.id, history.tips, history.sums.total_uj)
+        for level, tip, row in history.tails:
+            book.roll_up(level, tip, row, [])
+        book.open = history.open
+        self._books[history.gpu.uuid] = _GpuBook(history.gpu, book, history.checkpoint)
+        totals = self._live.gpus[history.gpu.uuid] = Totals()
+        self._add(totals, history.sums)
+
+    def _book(self, uuid: str) -> _GpuBook:
+        each = self._books.get(uuid)
+        if each is None:
+            number = self._loaded.gpu_count = self._loaded.gpu_count + 1
+            gpu = Gpu(number, uuid, self._session.backend)
+            tips = tuple(
+                Tip(0, genesis(self._loaded.ledger_id, gpu.backend, uuid, level))
+                for level in range(len(LEVELS))
+            )
+            each = self._books[uuid] = _GpuBook(gpu, Book(number, tips), None)
+            self._gpus.append((self._number + 1, gpu))
+        return each
+
+    def _admit(self, account: Account, method: Method) -> Series:
+        """Sticky admission: an account that is shown stays, so joules never move."""
+        if len(self._series) >= MOST_SERIES and account.owner.workload != OTHER:
+            owner = Owner(account.owner.phase, workload=OTHER)
+            account = account._replace(owner=owner)
+            known = self._series.get((account, method))
+            if known is not None:
+                return known
+        accounts = self._live.accounts
+        free = len(accounts) < self._max_series or account.owner.phase in Ledger.ALWAYS_ADMITTED
+        shown = int(account in accounts or free)
+        self._loaded.series_count += 1
+        gpu = self._books[account.gpu_uuid].gpu.id
+        series = Series(self._loaded.series_count, gpu, account, method, shown)
+        self._loaded.series[series.id] = series
+        self._know(series)
+        self._chain("series", _series_values(series))
+        return series
+
+    def _know(self, series: Series) -> None:
+        account = series.account
+        self._series[account, series.method] = series
+        if not series.shown:
+            account = account._replace(owner=Owner(account.owner.phase, workload=OTHER))
+            self._folded.add(series.account)
+            self._live.folded = len(self._folded)
+        self._shown_as[series.id] = account
+        self._live.accounts.setdefault(account, 0)
+
+    def _chain(self, table: str, values: tuple[object, ...]) -> None:
+        digest = self._loaded.tips[table] = chained(self._loaded.tips[table], values)
+        self._chained.append((self._number + 1, Chained(table, values, digest)))
+
+    # ---- what is new -----------------------------------------------------------------------
+
+    def _advance(self, each: _GpuBook, offset_ns: int) -> None:
+        waiting = len(each.sealed)
+        each.book.width_s = next(
+            (width_s for rows, width_s in _LONGER if waiting >= rows), LEVELS[0].width_s
+        )
+        totals = self._live.gpus.setdefault(each.gpu.uuid, Totals())
+        for entry in each.ready:
+            self._add(totals, entry)
+            entry.end_wall_ns = entry.end_ns + offset_ns
+            each.sealed.extend((self._number, row) for row in each.book.add(entry))
+        each.ready.clear()
+        row = each.book.open
+        assert row is not None
+        body = encode(row)
+        digest = open_hash(each.book.tips[0].hash, each.gpu.id, row.start_s, body, each.state)
+        each.open = Open(each.gpu.id, row.start_s, body, each.state, digest)
+        each.open_since = self._number
+
+    def _add(self, totals: Totals, row: Row) -> None:
+        accounts, by_method = self._live.accounts, totals.by_method_uj
+        for series, energy_uj in row.energy_uj.items():
+            accounts[self._shown_as[series]] += energy_uj
+            method = self._loaded.series[series].method
+            by_method[method] = by_method.get(method, 0) + energy_uj
+            totals.energy_uj += energy_uj
+        for name, amount in row.facts.items():
+            _add_fact(totals, name, amount)
+
+    def _commit(self, now_s: int) -> Commit:
+        books = self._books.values()
+        return Commit(
+            number=self._number,
+            now_s=now_s,
+            gpus=tuple(gpu for _, gpu in self._gpus),
+            chained=tuple(row for _, row in self._chained),
+            sealed=tuple(row for each in books for _, row in each.sealed),
+            opens=tuple(each.open for each in books if each.open is not None),
+        )
+
+    def _keep_view(self) -> None:
+        """Of views not shown yet, the oldest may be being written, and the newest has all."""
+        for number in list(self._views)[1:]:
+            del self._views[number]
+        self._views[self._number] = self._live.copy()
+
+    def _acknowledge(self) -> None:
+        written = self._writer.written
+        shown = [number for number in self._views if number <= written]
+        if not shown:
+            return
+        self._durable = self._views[max(shown)]
+        for number in shown:
+            del self._views[number]
+        self._gpus = [each for each in self._gpus if each[0] > written]
+        self._chained = [each for each in self._chained if each[0] > written]
+        for book in self._books.values():
+            book.sealed = [row for row in book.sealed if row[0] > written]
+            if book.open_since <= written:
+                book.open = None
+
+
+def _series_values(series: Series) -> tuple[object, ...]:
+    number, gpu, account, method, shown = series
+    _, mig, component, (phase, *names) = account
+    return (number, gpu, mig, str(component), str(method), str(phase), *names, shown)
+
+
+def _entry(interval: Interval) -> Row:
+    """An interval as a row of its own."""
+    unmetered_ns = sum(duration_ns for _, duration_ns in interval.unmetered_ns)
+    duration_ns = interval.end_ns - interval.start_ns
+    facts = {
+        **{f"suspect.{reason}": amount for reason, amount in interval.suspect_uj},
+        **{f"unmetered.{reason}": amount for reason, amount in interval.unmetered_ns},
+        "jitters": interval.jitters,
+        "resets": interval.resets,
+        "stalls": interval.stalls,
+    }
+    if not interval.observed:
+        facts["unobserved"] = max(duration_ns - unmetered_ns, 0)
+    if interval.source is not EnergySource.COUNTER:
+        facts[f"source.{interval.source}"] = interval.energy_uj
+    state = interval.state
+    counter = None if state is None else state.counter
+    return Row(
+        0,
+        epoch=interval.epoch,
+        end_ns=interval.end_ns,
+        counter_uj=NO_COUNTER if counter is None else counter.raw_uj,
+        metered_ns=max(duration_ns - unmetered_ns, 0),
+        facts={name: amount for name, amount in facts.items() if amount},
+    )
+
+
+def _add_fact(totals: Totals, name: str, amount: int) -> None:
+    kind, _, detail = name.partition(".")
+    if kind == "suspect":
+        suspect = SuspectReason(detail)
+        totals.suspect_uj[suspect] = totals.suspect_uj.get(suspect, 0) + amount
+    elif kind == "unmetered":
+        reason = UnmeteredReason(detail)
+        totals.unmetered_ns[reason] = totals.unmetered_ns.get(reason, 0) + amount
+    elif kind in {"jitters", "resets", "stalls"}:
+        setattr(totals, kind, getattr(totals, kind) + amount)

@@ -1,0 +1,25 @@
+"""The state of a meter in, the text that is stored with its open row out, and back."""
+
+import json
+
+from submeter.ledger.rows import BadRow, canonical
+from submeter.model import CounterState, MeterState
+
+
+def state_text(state: MeterState) -> str:
+    """A meter's state as JSON."""
+    return canonical(state).decode()
+
+
+def parse_state(text: str) -> MeterState | None:
+    """The state of a text; None for an empty one. Raises BadRow."""
+    if not text:
+        return None
+    try:
+        end_ns, read_ns, known_ns, counter = json.loads(text)
+        if counter is not None:
+            marks = tuple(tuple(mark) for mark in counter[-1])
+            counter = CounterState._make([*counter[:-1], marks])
+        return MeterState(end_ns, read_ns, known_ns, counter)
+    except (ValueError, TypeError) as error:
+        raise BadRow(f"unreadable state of a meter: {error}") from error

@@ -1,0 +1,24 @@
+"""Commits in, commits in the file out, in the caller's own thread."""
+
+from submeter.ledger.records import Commit
+from submeter.ledger.store import NotWritten, Store
+
+
+class DirectWriter:
+    """Writes each commit at once: for tests, benchmarks and simulations. The agent has
+    `submeter.runtime.committing` instead, so that a slow disk holds nobody up."""
+
+    def __init__(self, store: Store) -> None:
+        self.written = 0
+        self.problem = ""  # why the last commit was not written; empty if it was
+        self._store = store
+
+    def submit(self, commit: Commit) -> None:
+        """Writes it. Raises Damaged."""
+        try:
+            self._store.write(commit)
+        except NotWritten as error:
+            self.problem = str(error)
+        else:
+            self.problem = ""
+            self.written = commit.number

@@ -19,6 +19,7 @@ import psutil
 from submeter.clock import Clock, process_cpu_ns
 from submeter.errors import DriverUnavailable
 from submeter.model import AgentUse, Histogram, Snapshot
+from submeter.runtime.ending import Ending
 from submeter.runtime.lanes import Lanes
 from submeter.sampling.jobs import LATENESS_BOUNDS_NS, missed_by_owner
 from submeter.sampling.node import Node
@@ -48,7 +49,7 @@ class Agent:
         self.crashed: BaseException | None = None
         self.driver_error: DriverUnavailable | None = None
         self.gave_up: DriverUnavailable | None = None  # where a driver was required
-        self.ended = threading.Event()  # somebody must stop the agent
+        self.ended = Ending()  # somebody must stop the agent
         self._required = False
         self._clock = clock
         self._node = node

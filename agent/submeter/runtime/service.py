@@ -9,13 +9,10 @@ import json
 import logging
 import os
 import resource
-import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from submeter import __version__
@@ -29,6 +26,7 @@ from submeter.ledger import Ledger
 from submeter.model import Snapshot
 from submeter.runtime.agent import Agent
 from submeter.runtime.assembly import backend_of, clock_of
+from submeter.runtime.ending import Ending
 from submeter.runtime.pushing import Pusher
 from submeter.runtime.state import held
 from submeter.sampling.node import Node
@@ -127,7 +125,7 @@ class Service:
         thread = threading.Thread(
             target=self._server.run, args=(self._stop_server,), name="web", daemon=True
         )
-        with _ending(ended):
+        with ended.by_signals():
             self._server_thread = thread
             thread.start()
             for pusher in self._pushers:
@@ -172,21 +170,6 @@ def _announce(url: str, backend: Backend, state_dir: Path) -> None:
     _log.info("serving %s and %smetrics; state in %s", url, url, state_dir)
 
 
-@contextmanager
-def _ending(ended: threading.Event) -> Iterator[None]:
-    """While inside, SIGINT and SIGTERM set the event instead of ending the process."""
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        ended.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _end_within(seconds: float) -> None:
     """Ends the process by force if it hasn't ended by then: a thread may be stuck in the driver,
     and whoever stops a service waits for it. What was booked until now is booked."""
@@ -201,7 +184,7 @@ def _end_within(seconds: float) -> None:
     timer.start()
 
 
-def _wait(ended: threading.Event, until_finished: Backend | None) -> None:
+def _wait(ended: Ending, until_finished: Backend | None) -> None:
     """Until somebody ends it, or the recording is over."""
     while not ended.wait(timeout=None if until_finished is None else 0.2):
         if getattr(until_finished, "finished", False):

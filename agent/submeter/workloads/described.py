@@ -27,7 +27,7 @@ class Described(NamedTuple):
 def described(line: bytes) -> Described:
     """The process that a line describes. Raises InputError where it is not of the form."""
     try:
-        fields = json.loads(line, parse_constant=_no_number)
+        fields = _DECODER.decode(line.decode("utf-8"))
     except RecursionError as error:
         raise InputError("nested too deeply") from error
     except UnicodeDecodeError as error:
@@ -106,6 +106,9 @@ def _ports(value: object) -> tuple[int, ...] | None:
 
 def _no_number(_name: str) -> NoReturn:
     raise ValueError  # NaN, Infinity: Python's, not JSON's
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_no_number)
 
 
 def _kind(value: object) -> str:

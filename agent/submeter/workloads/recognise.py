@@ -161,6 +161,6 @@ def _known(tool: Tool, found: list[Sign]) -> Verdict:
 
 
 _KNOWN_WELL: Final = 0.9
-_DOUBT: Final = 0.3
+_DOUBT: Final = 0.2
 """Names of the tables are right more often than the tables' authors dared to say: 99 % of those at
 0.9 and more, so most of the doubt is taken away (docs/recognition.md)."""

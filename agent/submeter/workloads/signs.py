@@ -4,6 +4,7 @@ For programs that no rule knows. Texts of signs quote words of our own tables, n
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final, NamedTuple
 
 from submeter.model import Phase, ProcessFacts
@@ -106,20 +107,25 @@ def _part(option: str) -> tuple[Cue | None, str]:
 
 def _arguments(command: Command) -> Iterator[Sign]:
     plain = command.words[:8]
-    if not cues.BENCHMARKS.isdisjoint(word.lower() for word in plain[:2]):
+    if plain and not cues.BENCHMARKS.isdisjoint([word.lower() for word in plain[:2]]):
         yield Sign(Cue(INFERENCE, 5), "names a benchmark of language models", "argument")
-    values = [*plain, *list(command.options.values())[:40]]
-    if any(value.lower().endswith(cues.MEDIA) for value in values):
+    values = [*plain, *filter(None, islice(command.options.values(), 40))]
+    endings = [value[-_ENDING_CHARACTERS:].lower() for value in values if "." in value]
+    if any(ending.endswith(cues.MEDIA) for ending in endings):
         yield Sign(Cue(INFERENCE, 3), "is given a media file", "argument")
-    elif any(value.lower().endswith(cues.CHECKPOINTS) for value in values):
+    elif any(ending.endswith(cues.CHECKPOINTS) for ending in endings):
         yield Sign(Cue(INFERENCE, 2), "is given a trained model", "argument")
-    if any(_is_sentence(value) for value in values):
+    if any(_is_sentence(value) for value in values if " " in value):
         yield Sign(Cue(INFERENCE, 3), "is given a sentence", "argument")
-    for option in ("tasks", "task", "benchmarks", "datasets", "dataset"):
-        named = command.options.get(option, "").lower()
-        if named and not cues.BENCHMARKS.isdisjoint(named.replace("_", "-").split(",")):
+    for option in _NAMING_BENCHMARKS & command.options.keys():
+        named = command.options[option].lower().replace("_", "-").split(",")
+        if not cues.BENCHMARKS.isdisjoint(named):
             yield Sign(Cue(INFERENCE, 4), "names a benchmark of language models", "argument")
     yield from _configurations(command)
+
+
+_ENDING_CHARACTERS: Final = 8
+_NAMING_BENCHMARKS: Final = words("tasks task benchmarks datasets dataset")
 
 
 def _is_sentence(value: str) -> bool:
@@ -161,15 +167,14 @@ def _kind_of_program(command: Command) -> Iterator[Sign]:
 def _surroundings(facts: ProcessFacts, command: Command, *, certain: bool) -> Iterator[Sign]:
     """Weak evidence from around the process: launcher, ports, libraries, where it was put."""
     environ = facts.environ
-    launcher = next((who for key, who in LAUNCHED_BY.items() if key in environ), "")
+    launcher = next((LAUNCHED_BY[key] for key in environ if key in LAUNCHED_BY), "")
     if launcher or not _TRAINING_LAUNCHERS.isdisjoint(command.launchers):
         points = 2 if certain else 3
         text = f"started by {launcher or 'a distributed launcher'}"
         yield Sign(Cue(TRAINING, points), text, "surrounding")
-    for key, (phase, points) in ENVIRON_CUES.items():
-        if key in environ:
-            yield Sign(Cue(phase, points), f"environment has {key}", "surrounding")
-            break
+    for key in sorted(ENVIRON_CUES.keys() & environ.keys())[:1]:
+        phase, points = ENVIRON_CUES[key]
+        yield Sign(Cue(phase, points), f"environment has {key}", "surrounding")
     rendezvous = environ.get("MASTER_PORT")
     if any(port not in cues.NOT_SERVING and str(port) != rendezvous for port in facts.listen_ports):
         yield Sign(Cue(INFERENCE, 3), "listens on a port", "surrounding")

@@ -382,6 +382,7 @@ class Snapshot:
     gpus: tuple[GpuState, ...] = ()
     energy_uj: Mapping[Account, int] = field(default_factory=dict)
     power_mw: Mapping[Account, int] = field(default_factory=dict)  # last settlement, by account
+    remembered: Mapping[str, int] = field(default_factory=dict)  # GPU UUID → index it had last
     components_up: Mapping[str, bool] = field(default_factory=dict)
     lateness: Histogram | None = None
     folded_series: int = 0  # accounts that went to workload="(other)"

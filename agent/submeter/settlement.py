@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from submeter.attribution import FloorLearner, split
-from submeter.ledger import Ledger
+from submeter.ledger import DurableLedger, Ledger
 from submeter.metering import AVERAGE_LAG_NS, CrossCheck
 from submeter.model import (
     Account,
@@ -76,7 +76,7 @@ class Settlement:
     def __init__(
         self,
         about: About,
-        ledger: Ledger,
+        ledger: Ledger | DurableLedger,
         table: ProcessTable,
         watches: Callable[[], Sequence[GpuWatch]],
     ) -> None:
@@ -93,6 +93,7 @@ class Settlement:
         self._table.observe(_keys(watches), now_ns)
         for watch in watches:
             self._settle_gpu(watch, now_ns)
+        self._ledger.commit(now_ns, wall_ns)
         self._sequence += 1
         powers: dict[Account, int] = {}
         for board in self._boards.values():
@@ -106,6 +107,7 @@ class Settlement:
             backend=self._about.backend,
             gpus=tuple(self._state(watch, now_ns, health) for watch in watches),
             energy_uj=self._ledger.accounts(),
+            remembered=self._ledger.remembered(),
             power_mw=powers,
             components_up=dict(health.components_up),
             lateness=health.lateness,
@@ -123,6 +125,7 @@ class Settlement:
 
     def _settle_gpu(self, watch: GpuWatch, now_ns: int) -> None:
         board = self._board(watch.info.uuid)
+        self._ledger.describe(watch.info)
         _take_signal(board, watch, now_ns)
         power: dict[Account, int] = {}
         settled = False

@@ -11,6 +11,7 @@
 | audit        | whether anything was changed, for `submeter verify`                               |
 """
 
+from submeter.ledger.durable import DurableLedger
 from submeter.ledger.memory import OTHER, Ledger, Totals
 
-__all__ = ["OTHER", "Ledger", "Totals"]
+__all__ = ["OTHER", "DurableLedger", "Ledger", "Totals"]

@@ -124,10 +124,10 @@ class DurableLedger:
         """How many different accounts metrics have under `OTHER`."""
         return self._durable.folded
 
-    @property
-    def gpus(self) -> Sequence[Gpu]:
-        """Every GPU of this backend that the ledger knows."""
-        return [each.gpu for each in self._books.values()]
+    def remembered(self) -> Mapping[str, int]:
+        """Every GPU of this backend that the ledger knows, with the index it had last."""
+        known = (each.gpu for each in self._books.values())
+        return {gpu.uuid: gpu.position for gpu in known if gpu.position >= 0}
 
     def accounts(self) -> Mapping[Account, int]:
         """All totals that are durable: µJ by account."""

@@ -78,6 +78,10 @@ class Ledger:
         """None: nobody was here before."""
         return None
 
+    def remembered(self) -> Mapping[str, int]:
+        """No GPU but those of this run."""
+        return {}
+
     def describe(self, info: GpuInfo) -> None:
         """Nothing: who a GPU is, its snapshot says."""
 

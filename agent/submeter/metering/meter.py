@@ -121,7 +121,7 @@ class Meter:
         self._agent_down = False  # nobody is watching since before this agent was started
         self._before_ns = 0  # time between an earlier agent's last interval and boot time zero
 
-    def resume(self, state: MeterState, now_ns: int) -> None:
+    def resume(self, state: MeterState) -> None:
         """Before the first reading: goes on where an agent of the same boot ended."""
         self._start_ns, self._read_ns = state.end_ns, state.read_ns
         self._known_ns = self._counter.at_ns = state.known_ns

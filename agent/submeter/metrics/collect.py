@@ -112,12 +112,13 @@ def gpu_energy(snapshot: Snapshot) -> Iterator[Sample]:
     for account, energy_uj in snapshot.energy_uj.items():
         if account.gpu_uuid not in present:
             gone[account.gpu_uuid] += energy_uj
-    yield from ((("", uuid), energy_uj) for uuid, energy_uj in gone.items())
+    index = _indices(snapshot)
+    yield from (((index.get(uuid, ""), uuid), energy_uj) for uuid, energy_uj in gone.items())
 
 
 def account_energy(snapshot: Snapshot) -> Iterator[Sample]:
     """One sample per account."""
-    index = {gpu.info.uuid: str(gpu.info.index) for gpu in snapshot.gpus}
+    index = _indices(snapshot)
     for (uuid, mig, component, owner), energy_uj in snapshot.energy_uj.items():
         phase, *names = owner
         yield (index.get(uuid, ""), uuid, mig, phase, component, *names), energy_uj
@@ -188,6 +189,12 @@ def peaks(which: Callable[[GpuState], int | None]) -> Collect:
             yield f"{decimal(gpu.peaks.window_ns, len(str(NS_PER_S)) - 1)}s", which(gpu)
 
     return gpu_gauges(read)
+
+
+def _indices(snapshot: Snapshot) -> dict[str, str]:
+    """The index of every GPU by UUID: what it is, or where it isn't seen now, what it was."""
+    present = {gpu.info.uuid: gpu.info.index for gpu in snapshot.gpus}
+    return {uuid: str(index) for uuid, index in {**snapshot.remembered, **present}.items()}
 
 
 def _gpu_labels(gpu: GpuState) -> tuple[str, str]:

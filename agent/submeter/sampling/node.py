@@ -4,16 +4,19 @@ The node keeps a GPU's watch (and so its meter) when the driver goes and comes b
 counter gained meanwhile, or that it began anew, is the meter's to judge.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
 from submeter.backends import Backend, Device
 from submeter.clock import Clock
 from submeter.errors import DriverUnavailable
-from submeter.metering import Meter
-from submeter.model import Reading
+from submeter.metering import Meter, resume
+from submeter.model import Checkpoint, GpuInfo, Reading
 from submeter.sampling.jobs import SAMPLE, Job, stagger_ns
 from submeter.sampling.watch import LOOK_NS, SURVEY_NS, GpuWatch
+
+_log = logging.getLogger(__name__)
 
 NOT_FOUND: Final = "not_found"
 
@@ -30,14 +33,20 @@ class Node:
         settle_ns: int,
         on_reading: Callable[[str, Reading], None] | None = None,
         on_driver_error: Callable[[DriverUnavailable], None] | None = None,
+        checkpoint: Callable[[str], Checkpoint | None] = lambda _uuid: None,
+        boot_id: str = "",
     ) -> None:
-        """``period_ns`` None locks the sampling of each GPU to its sensors' refresh."""
+        """``period_ns`` None locks the sampling of each GPU to its sensors' refresh.
+        ``checkpoint`` says by UUID where an agent before this one stopped, ``boot_id`` which boot
+        this is; empty where the node is not real and begins anew with each start."""
         self.backend = backend
         self._clock = clock
         self._period_ns = period_ns
         self._settle_ns = settle_ns
         self._on_reading = on_reading
         self._on_driver_error = on_driver_error
+        self._checkpoint = checkpoint
+        self._boot_id = boot_id
         self._watches: dict[str, GpuWatch] = {}
 
     def open(self) -> None:
@@ -96,7 +105,7 @@ class Node:
         info = device.info
         return GpuWatch(
             device,
-            Meter(info.uuid, info.energy_source, info.power_limit_max_mw, info.refresh_ns),
+            self._meter(info),
             self.backend.processes,
             period_ns=self._period_ns,
             settle_ns=self._settle_ns,
@@ -104,6 +113,14 @@ class Node:
             on_reading=self._on_reading,
             on_driver_error=self._on_driver_error,
         )
+
+    def _meter(self, info: GpuInfo) -> Meter:
+        meter = Meter(info.uuid, info.energy_source, info.power_limit_max_mw, info.refresh_ns)
+        now_ns, wall_ns = self._clock.boottime_ns(), self._clock.wall_ns()
+        after = resume(meter, self._checkpoint(info.uuid), self._boot_id, now_ns, wall_ns)
+        if after:
+            _log.info("%s goes on from the ledger: %s", info.uuid, after)
+        return meter
 
 
 def _fast(watch: GpuWatch, index: int, count: int, now_ns: int) -> Job:

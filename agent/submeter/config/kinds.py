@@ -78,6 +78,15 @@ def word_or(word: str, kind: Kind) -> Kind:
     return Kind(f'"{word}" or {kind.expected}', convert)
 
 
+def text() -> Kind:
+    """One line that isn't empty."""
+
+    def convert(value: object) -> str | None:
+        return value if isinstance(value, str) and value and value.isprintable() else None
+
+    return Kind("a text", convert, bare=True)
+
+
 def path() -> Kind:
     """A file or folder; whether it exists is not asked here."""
 

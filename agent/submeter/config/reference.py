@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from textwrap import wrap
 from typing import Final
 
+from submeter.config.rules import RULE_KEYS
 from submeter.config.schema import KEYS, SECTIONS, Key
 
 _WIDTH: Final = 96
@@ -40,6 +41,29 @@ One table for each exporter, with that exporter's own options, which it checks i
 |---|---|---|---|
 | `exporters.NAME.enabled` | `true` | true or false | `false` turns the exporter off. |
 """
+_RULES: Final = """\
+## `[[classify.rule]]`
+
+What the operator knows better than recognition does: any number of rules, tried from top to
+bottom; of those that say a phase the first that applies decides it, and so for the name. What a
+job declares itself comes first, recognition last. Labels of pods are known to the API server only,
+which the agent never asks: name pods by their names.
+
+```toml
+[[classify.rule]]
+user = "render*"
+phase = "other"
+
+[[classify.rule]]
+namespace = "prod"
+program = "app.main"
+phase = "inference"
+workload = "search"
+```
+
+| key | |
+|---|---|
+"""
 _EXPORTERS_TOML: Final = """\
 
 # One table for each exporter, with its own options; enabled = false turns one off.
@@ -53,7 +77,8 @@ def markdown() -> str:
     parts = [_INTRO, "## Outside any section\n", _table("")]
     for name, section in SECTIONS.items():
         parts += [f"## `[{name}]`\n", f"{section.__doc__}\n", _table(name)]
-    return "\n".join([*parts, _EXPORTERS])
+    rules = _RULES + "".join(f"| `{key}` | {about} |\n" for key, about in RULE_KEYS.items())
+    return "\n".join([*parts, rules, _EXPORTERS])
 
 
 def commented_toml() -> str:

@@ -20,9 +20,11 @@ from submeter.config.kinds import (
     number,
     path,
     path_or_name,
+    text,
     word_or,
 )
 from submeter.config.notation import value_text
+from submeter.config.rules import ClassifyRule
 from submeter.errors import InputError
 from submeter.units import NS_PER_S
 
@@ -146,6 +148,41 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Classify:
+    """Who does what: rules of the operator, and what jobs say of themselves."""
+
+    rule: tuple[ClassifyRule, ...] = ()
+    """Array of tables, checked in `submeter.config.rules`."""
+    read_environ: bool = field(
+        default=True,
+        metadata=_about(
+            boolean(), "Reads a few known variables of processes, where the agent may."
+        ),
+    )
+    socket: Path | None = field(
+        default=None,
+        metadata=_about(
+            path(),
+            "Socket on which jobs label themselves.",
+            default_text='"/run/submeter/submeter.sock" as root, else in the state directory',
+            example='"/run/submeter/submeter.sock"',
+        ),
+    )
+    socket_group: str | None = field(
+        default=None,
+        metadata=_about(
+            text(),
+            "Group whose members may connect to that socket, besides the agent's own user.",
+            example='"users"',
+        ),
+    )
+    kubelet_socket: Path = field(
+        default=Path("/var/lib/kubelet/pod-resources/kubelet.sock"),
+        metadata=_about(path(), "Socket of the kubelet's pod-resources service."),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Mock:
     """The simulated node (`backend = "mock"`)."""
 
@@ -215,6 +252,7 @@ class Config:
     settle: Settle = Settle()
     web: Web = Web()
     node: Node = Node()
+    classify: Classify = Classify()
     mock: Mock = Mock()
     replay: Replay = Replay()
     exporters: Exporters = field(default_factory=lambda: {"prometheus": {}})

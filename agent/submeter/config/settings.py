@@ -7,12 +7,14 @@ from typing import Final, NamedTuple
 
 from submeter import toml_lines
 from submeter.config.notation import found_text, shortened
+from submeter.config.rules import ClassifyRule, classify_rules
 from submeter.config.schema import EXPORTERS, KEYS, SECTIONS, Origin
 from submeter.errors import InputError
 
 _MAX_DEPTH: Final = 16  # of tables and arrays in an exporter's options
 _EXPORTER_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
+RULES: Final = "classify.rule"
 KeyPath = tuple[str, ...]
 
 
@@ -50,6 +52,8 @@ def _walk(table: Mapping[str, object], prefix: KeyPath, place: Place) -> Iterato
         dotted = toml_lines.format_path(path)
         if dotted in KEYS:
             yield Setting(path, _checked(path, value, place), place.origin(path))
+        elif dotted == RULES:
+            yield Setting(path, _rules(path, value, place), place.origin(path))
         elif dotted in SECTIONS:
             yield from _walk(_table(path, value, place), path, place)
         elif dotted == EXPORTERS:
@@ -105,7 +109,15 @@ def _is_deeper(value: object, levels: int) -> bool:
     return False
 
 
-_NAMES: Final = (*KEYS, *SECTIONS, EXPORTERS)
+def _rules(path: KeyPath, value: object, place: Place) -> tuple[ClassifyRule, ...]:
+    def fail(within: tuple[str | int, ...], message: str) -> InputError:
+        line = place.lines.get((*path, *within), place.lines.get(path))
+        return InputError(message, source=place.source, line=line)
+
+    return classify_rules(value, fail)
+
+
+_NAMES: Final = (RULES, *KEYS, *SECTIONS, EXPORTERS)
 
 
 def _unknown(path: KeyPath) -> str:

@@ -41,9 +41,9 @@ _OF_A_VAGUE_PARENT: Final = 0.85
 
 def recognise(facts: ProcessFacts) -> Verdict:
     """What that process does with the GPU, how sure that is (0…1), and why."""
-    declared = _declared(facts)
-    if declared is not None:
-        return declared
+    said = declared(facts)
+    if said is not None:
+        return said
     titled = _titled(facts.title)
     if titled is not None:
         return titled
@@ -99,7 +99,8 @@ def _by_parent(facts: ProcessFacts, share: float) -> Verdict | None:
     return Verdict(verdict.phase, verdict.confidence * share, evidence, "recognised")
 
 
-def _declared(facts: ProcessFacts) -> Verdict | None:
+def declared(facts: ProcessFacts) -> Verdict | None:
+    """What the job says of itself in its environment; None if nothing."""
     phase = facts.environ.get(DECLARED_PHASE, "").strip().lower()
     if phase not in DECLARABLE:
         return None

@@ -9,8 +9,8 @@ from submeter.errors import EXIT_USAGE, InputError
 
 ENVIRON = {"HOME": "/home/somebody"}
 TOP = (
-    "known are backend, exporters, max_series, mock, node, replay, require_gpu, sampling, settle, "
-    "state_dir, web"
+    "known are backend, classify, exporters, max_series, mock, node, replay, require_gpu, "
+    "sampling, settle, state_dir, web"
 )
 RATE = 'sampling.rate_hz must be "auto" or a number from 0.1 to 200 (Hz), found'
 INTERVAL = "settle.interval_s must be a number from 0.1 to 60 (s), found"

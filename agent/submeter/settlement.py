@@ -127,21 +127,25 @@ class Settlement:
         board = self._board(watch.info.uuid)
         self._ledger.describe(watch.info)
         _take_signal(board, watch, now_ns)
-        power: dict[Account, int] = {}
-        settled = False
+        energy_uj: dict[Account, int] = {}
+        duration_ns = 0
         while watch.closed:
             closed = watch.closed.popleft()
-            settled = True
+            interval = closed.interval
             board.turn += 1
-            for posting in self._book(closed, board, _temperature_c(watch)):
-                interval = closed.interval
-                power[posting.account] = mean_power_mw(
-                    posting.energy_uj, interval.end_ns - interval.start_ns
-                )
-            _check(board, watch, closed.interval)
+            postings = self._book(closed, board, _temperature_c(watch))
+            _check(board, watch, interval)
+            if interval.observed:  # energy of a time long past is no power of now
+                duration_ns += interval.end_ns - interval.start_ns
+                for posting in postings:
+                    booked_uj = energy_uj.get(posting.account, 0)
+                    energy_uj[posting.account] = booked_uj + posting.energy_uj
         board.floors.look(watch.activity)
-        if settled:
-            board.power_mw = power
+        if duration_ns:
+            board.power_mw = {
+                account: mean_power_mw(booked_uj, duration_ns)
+                for account, booked_uj in energy_uj.items()
+            }
 
     def _book(
         self, closed: Closed, board: _Board, temperature_c: int | None

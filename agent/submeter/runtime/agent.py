@@ -24,7 +24,7 @@ from submeter.runtime.lanes import Lanes
 from submeter.sampling.jobs import LATENESS_BOUNDS_NS, missed_by_owner
 from submeter.sampling.node import Node
 from submeter.settlement import Health, Settlement
-from submeter.units import NS_PER_S
+from submeter.units import NS_PER_MS, NS_PER_S
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ RETRY_FIRST_S: Final = 1.0
 RETRY_MOST_S: Final = 60.0
 RESCAN_S: Final = 10.0
 _BLIND_NS: Final = 30 * NS_PER_S
+_CLOSING_NS: Final = 30 * NS_PER_MS
 _STOP_LANES_S: Final = 2.0
 
 
@@ -189,16 +190,23 @@ class Agent:
 
     def _keep_settling(self) -> None:
         while not self._stopping.is_set():
-            now_ns = self._clock.boottime_ns()
-            due_ns = (now_ns // self._settle_ns + 1) * self._settle_ns
+            # The watches close at each full period, at their next sample: be there right after.
+            after_ns = self._patience_ns()
+            now_ns = self._clock.boottime_ns() - after_ns
+            due_ns = (now_ns // self._settle_ns + 1) * self._settle_ns + after_ns
             while self._clock.boottime_ns() < due_ns and not self._stopping.is_set():
                 self._clock.sleep_until(due_ns)
             if not self._stopping.is_set():
                 self._settle()
 
+    def _patience_ns(self) -> int:
+        slowest_ns = max((watch.period_ns for watch in self._node.watches()), default=0)
+        return min(slowest_ns + _CLOSING_NS, self._settle_ns // 2)
+
     def _settle(self) -> None:
         now_ns = self._clock.boottime_ns()
         self.snapshot = self._settlement.settle(now_ns, self._clock.wall_ns(), self._health(now_ns))
+        self._notice_blindness(now_ns)
 
     def _notice_blindness(self, now_ns: int) -> None:
         """Where no GPU at all has answered for long, the driver is opened anew: persistent

@@ -56,7 +56,8 @@ def main() -> int:
         folder = Path(directory)
         library = standin.build(folder / "lib")
         loop = build_loop(standin, folder, library)
-        print(f"{'':28}{'CPU %':>8}{'per GPU':>9}{'× C loop':>10}{'p50 ms':>8}{'p99 ms':>8}{'MiB':>7}")
+        titles = f"{'CPU %':>8}{'per GPU':>9}{'× C loop':>10}{'p50 ms':>8}{'p99 ms':>8}{'MiB':>7}"
+        print(f"{'':28}{titles}")
         for gpus in map(int, arguments.gpus.split(",")):
             with sleepers(arguments.processes) as pids:
                 script = folder / f"node{gpus}.txt"
@@ -68,7 +69,7 @@ def main() -> int:
                 for rate in map(float, arguments.rates.split(",")):
                     base = run_loop(loop, gpus, rate, arguments.seconds, environment)
                     agent = run_agent(
-                        gpus, len(pids), rate, arguments.seconds, environment, folder
+                        (gpus, len(pids), rate), arguments.seconds, environment, folder
                     )
                     for result in (base, agent):
                         results.append(result)
@@ -133,8 +134,10 @@ def node_script(gpus: int, pids: Sequence[int]) -> str:
     for gpu in range(gpus):
         lines.append(f'gpu {gpu} uuid=GPU-{gpu:08d} name="NVIDIA H100 80GB HBM3" arch=hopper')
         lines.append(f"load {gpu} constant mw={300_000 + 1_000 * gpu} from=0")
-        for pid in pids[gpu::gpus]:
-            lines.append(f"process {gpu} pid={pid} type=compute mem=1000000000 sm=10 from=0")
+        lines += [
+            f"process {gpu} pid={pid} type=compute mem=1000000000 sm=10 from=0"
+            for pid in pids[gpu::gpus]
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -151,13 +154,10 @@ def run_loop(
 
 
 def run_agent(
-    gpus: int,
-    processes: int,
-    rate: float,
-    seconds: float,
-    environment: dict[str, str],
-    folder: Path,
+    size: tuple[int, int, float], seconds: float, environment: dict[str, str], folder: Path
 ) -> Result:
+    """``size``: GPUs, processes, rate."""
+    gpus, processes, rate = size
     port = free_port()
     command = [
         *(sys.executable, "-m", "submeter", "run", "--state-dir", str(folder / "state")),

@@ -110,6 +110,32 @@ class Settle:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerKeeping:
+    """How long the ledger keeps which detail. Sums are kept for ever, to the microjoule."""
+
+    keep_10s_days: float = field(
+        default=3.0,
+        metadata=_about(
+            number(0.01, 100_000), "How long the history by 10 seconds is kept.", unit="days"
+        ),
+    )
+    keep_minute_days: float = field(
+        default=35.0,
+        metadata=_about(
+            number(0.1, 100_000), "How long the history by the minute is kept.", unit="days"
+        ),
+    )
+    keep_hour_days: float = field(
+        default=400.0,
+        metadata=_about(
+            number(2, 100_000),
+            "How long the history by the hour is kept; by the day it is kept for ever.",
+            unit="days",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Web:
     """Where metrics, the live page and the API are served."""
 
@@ -250,6 +276,7 @@ class Config:
     )
     sampling: Sampling = Sampling()
     settle: Settle = Settle()
+    ledger: LedgerKeeping = LedgerKeeping()
     web: Web = Web()
     node: Node = Node()
     classify: Classify = Classify()

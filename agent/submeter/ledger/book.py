@@ -61,6 +61,15 @@ class Book:
             self.open.merge(entry)
         return sealed
 
+    def append(self, row: Row) -> list[Sealed]:
+        """Books a row that is finished already, as one of an older file, under its own label."""
+        self.total_uj += row.sum_uj
+        row.total_uj = self.total_uj
+        row.cover = None
+        sealed = [self._seal(0, row)]
+        self.roll_up(0, self.tips[0], row, sealed)
+        return sealed
+
     def seal(self) -> list[Sealed]:
         """Ends the open row; gives it, and every roll-up that ends with it."""
         row, self.open = self.open, None

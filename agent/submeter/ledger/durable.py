@@ -21,6 +21,7 @@ from submeter.ledger.records import (
     Open,
     Series,
     Session,
+    series_values,
 )
 from submeter.ledger.rows import LEVELS, NO_COUNTER, Row, Sealed, encode, genesis, open_hash
 from submeter.ledger.schema import chained
@@ -234,7 +235,7 @@ class DurableLedger:
         series = Series(self._loaded.series_count, gpu, account, method, shown)
         self._loaded.series[series.id] = series
         self._know(series)
-        self._chain("series", _series_values(series))
+        self._chain("series", series_values(series))
         return series
 
     def _know(self, series: Series) -> None:
@@ -312,12 +313,6 @@ class DurableLedger:
             book.sealed = [row for row in book.sealed if row[0] > written]
             if book.open_since <= written:
                 book.open = None
-
-
-def _series_values(series: Series) -> tuple[object, ...]:
-    number, gpu, account, method, shown = series
-    _, mig, component, (phase, *names) = account
-    return (number, gpu, mig, str(component), str(method), str(phase), *names, shown)
 
 
 def _entry(interval: Interval) -> Row:

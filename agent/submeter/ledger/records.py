@@ -99,3 +99,10 @@ class Loaded:
     series_count: int = 0  # the same
     sessions: int = 0
     tips: dict[str, bytes] = field(default_factory=dict)  # ends of the chained tables
+
+
+def series_values(series: Series) -> tuple[object, ...]:
+    """A series as its row in the file."""
+    number, gpu, account, method, shown = series
+    _, mig, component, (phase, *names) = account
+    return (number, gpu, mig, str(component), str(method), str(phase), *names, shown)

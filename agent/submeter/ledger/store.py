@@ -18,7 +18,6 @@ from submeter.ledger.retention import Keep, Retention
 from submeter.ledger.rows import LEVELS, BadRow
 from submeter.ledger.schema import (
     CHAINED,
-    FILE_NAME,
     GPU_COLUMNS,
     gpu_hash,
     migrate,
@@ -53,8 +52,8 @@ class _Tip(NamedTuple):
 class Store:
     """Owns the file and the connection. Opened in one thread; from then on one thread writes."""
 
-    def __init__(self, directory: Path, backend: str, keep: Keep | None = None) -> None:
-        self.path = directory / FILE_NAME
+    def __init__(self, path: Path, backend: str, keep: Keep | None = None) -> None:
+        self.path = path
         self._backend = backend
         self._retention = Retention(keep or Keep())
         self._connection: sqlite3.Connection | None = None
@@ -97,6 +96,9 @@ class Store:
         try:
             connection = self._connection or self._reopen()
             self._transact(connection, commit)
+        except BadRow as error:
+            self.close()
+            raise Damaged(f"{self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
             if _code(error) not in _BUSY:
                 self.close()

@@ -45,6 +45,7 @@ class Agent:
         node: Node,
         settlement: Settlement,
         settle_ns: int,
+        ledger_up: Callable[[], bool] = lambda: True,
     ) -> None:
         self.snapshot: Snapshot | None = None
         self.crashed: BaseException | None = None
@@ -56,6 +57,7 @@ class Agent:
         self._node = node
         self._settlement = settlement
         self._settle_ns = settle_ns
+        self._ledger_up = ledger_up
         self._lanes: Lanes | None = None
         self._missed: dict[str, int] = {}
         self._blind_since_ns: int | None = None
@@ -110,12 +112,12 @@ class Agent:
             try:
                 main()
             except BaseException as error:
-                self._crash(error)
+                self.crash(error)
                 raise
 
         return run
 
-    def _crash(self, error: BaseException) -> None:
+    def crash(self, error: BaseException) -> None:
         """A defect of ours, not of the node: better a restart by systemd than a wrong figure."""
         self.crashed = error
         self.ended.set()
@@ -152,7 +154,7 @@ class Agent:
             return False
         self.driver_error = None
         fast, slow = self._node.jobs()
-        lanes = Lanes(self._clock, self._crash)
+        lanes = Lanes(self._clock, self.crash)
         lanes.start(sample=fast, look=slow)
         self._lanes = lanes
         self._required = False
@@ -232,7 +234,7 @@ class Agent:
             lateness = _sum(lateness, lanes.lateness())
             hung = frozenset(lanes.hung(now_ns))
         return Health(
-            components_up={self._node.backend.name: driver_up},
+            components_up={self._node.backend.name: driver_up, "ledger": self._ledger_up()},
             lateness=lateness,
             missed_ticks=missed,
             hung=hung,

@@ -5,6 +5,7 @@ Whatever can be wrong with what the user gave is found before the first thread s
 
 import faulthandler
 import gc
+import hashlib
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ import resource
 import sys
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +24,17 @@ from submeter.config import Config
 from submeter.errors import EXIT_FAILED, EXIT_OK, InputError
 from submeter.exporting import Exporter
 from submeter.exporting import load as load_exporter
-from submeter.ledger import Ledger
+from submeter.ledger import DurableLedger
+from submeter.ledger.opening import open_store
+from submeter.ledger.records import Session
+from submeter.ledger.retention import Keep
 from submeter.model import Snapshot
 from submeter.runtime.agent import Agent
 from submeter.runtime.assembly import backend_of, clock_of
+from submeter.runtime.committing import Committer
 from submeter.runtime.ending import Ending
 from submeter.runtime.pushing import Pusher
-from submeter.runtime.state import held
+from submeter.runtime.state import boot_id, held
 from submeter.sampling.node import Node
 from submeter.settlement import About, Settlement
 from submeter.units import UJ_PER_J, decimal
@@ -44,6 +50,7 @@ _SWITCH_INTERVAL_S: Final = 0.0005
 must not make the sampler late (the default is 5 ms)."""
 
 
+_COMMIT_S: Final = 1.0
 _END_S: Final = 4.5
 _MOST_FILES: Final = 4_096
 
@@ -80,6 +87,16 @@ class Service:
         self._exporters: list[Exporter] = []
         self._pushers: list[Pusher] = []
         self._stop_server = threading.Event()
+        keep = config.ledger
+        store, loaded = open_store(
+            config.state_dir,
+            backend.name,
+            clock.wall_ns(),
+            Keep(keep.keep_10s_days, keep.keep_minute_days, keep.keep_hour_days),
+        )
+        self._committer = Committer(store, clock, lambda error: self._agent.crash(error))
+        session = _session(config, clock, backend)
+        ledger = DurableLedger(loaded, session, self._committer, config.max_series)
         self._node = Node(
             backend,
             clock,
@@ -87,6 +104,8 @@ class Service:
             settle_ns=config.settle.interval_ns,
             on_reading=self._hub.publish,
             on_driver_error=lambda error: self._agent.driver_attention(error),
+            checkpoint=ledger.checkpoint,
+            boot_id=session.boot_id,
         )
         about = About(
             backend=backend.name,
@@ -95,10 +114,14 @@ class Service:
             notice=backend.notice,
             power_budget_mw=config.node.power_budget_mw,
         )
-        settlement = Settlement(
-            about, Ledger(config.max_series), ProcessTable(backend.processes), self._node.watches
+        settlement = Settlement(about, ledger, ProcessTable(backend.processes), self._node.watches)
+        self._agent = Agent(
+            clock,
+            self._node,
+            settlement,
+            config.settle.interval_ns,
+            ledger_up=lambda: self._committer.up,
         )
-        self._agent = Agent(clock, self._node, settlement, config.settle.interval_ns)
         self._server: Server | None = None
         self._server_thread: threading.Thread | None = None
 
@@ -130,12 +153,15 @@ class Service:
             thread.start()
             for pusher in self._pushers:
                 pusher.start()
+            self._committer.start()
             self._agent.start(give_up=self._config.require_gpu)
             gc.collect()
             gc.freeze()  # what is there now stays: collections need not look at it again
             _wait(ended, self._backend if exit_at_end else None)
         _end_within(_END_S)
         snapshot = self._agent.stop()
+        if not self._committer.stop(_COMMIT_S):
+            _log.error("the last second is not in the ledger: the disk takes too long")
         for pusher in self._pushers:
             pusher.stop(snapshot)
         _say_goodbye(snapshot)
@@ -145,6 +171,7 @@ class Service:
 
     def close(self) -> None:
         """Gives everything back; called whatever happened."""
+        self._committer.stop(_COMMIT_S)
         self._stop_server.set()
         if self._server_thread is not None:
             self._server_thread.join(timeout=2.0)
@@ -155,6 +182,21 @@ class Service:
 
     def _snapshot(self) -> Snapshot | None:
         return self._agent.snapshot
+
+
+def _session(config: Config, clock: Clock, backend: Backend) -> Session:
+    """This start of the agent. What is simulated or replayed begins anew with each, so it is of
+    no boot."""
+    plain = repr(replace(config, origins={}))
+    return Session(
+        id=0,
+        backend=backend.name,
+        version=__version__,
+        config=hashlib.sha256(plain.encode()).hexdigest(),
+        boot_id=boot_id() if not backend.notice else "",
+        wall_ns=clock.wall_ns(),
+        boottime_ns=clock.boottime_ns(),
+    )
 
 
 def _allow_many_connections() -> None:

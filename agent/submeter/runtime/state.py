@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from submeter.errors import StateUnusable
+from submeter.runtime.place import refuse_unsafe
+
+_log = logging.getLogger(__name__)
 
 LOCK_NAME: Final = "agent.lock"
 
@@ -37,7 +41,9 @@ def problem(directory: Path) -> str:
 
 def _locked(directory: Path) -> int:
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not directory.is_symlink():
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        doubtful = refuse_unsafe(directory)
         path = directory / LOCK_NAME
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -45,6 +51,8 @@ def _locked(directory: Path) -> int:
             f"the state directory {directory} can't be used: {error.strerror}; "
             "choose another with --state-dir"
         ) from error
+    if doubtful:
+        _log.warning("the ledger in %s is on %s", directory, doubtful)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -59,3 +67,11 @@ def _locked(directory: Path) -> int:
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     return handle
+
+
+def boot_id() -> str:
+    """Which boot of this machine it is; empty where the kernel doesn't say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""

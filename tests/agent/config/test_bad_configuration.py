@@ -9,7 +9,7 @@ from submeter.errors import EXIT_USAGE, InputError
 
 ENVIRON = {"HOME": "/home/somebody"}
 TOP = (
-    "known are backend, classify, exporters, max_series, mock, node, replay, require_gpu, "
+    "known are backend, classify, exporters, ledger, max_series, mock, node, replay, require_gpu, "
     "sampling, settle, state_dir, web"
 )
 RATE = 'sampling.rate_hz must be "auto" or a number from 0.1 to 200 (Hz), found'

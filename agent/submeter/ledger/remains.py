@@ -1,0 +1,203 @@
+"""A damaged ledger file in, every row of it that can be proved out.
+
+A row is proved by its hash and the one before it, which may stand in the row before it, or in the
+longer row that covers that. So a byte that was changed costs the row it is in, and perhaps the one
+after; the longer rows still say what was in them.
+"""
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from submeter.ledger import chains
+from submeter.ledger.book import Tip
+from submeter.ledger.load import checked_open
+from submeter.ledger.records import Gpu, Series, Session
+from submeter.ledger.rows import LEVELS, TOP, BadRow, Row, Sealed, decode, genesis, link
+from submeter.ledger.schema import CHAINED, GPU_COLUMNS, chain_start, chained, gpu_hash
+
+_WINDOW: Final = 256
+_EMPTY_WINDOWS: Final = 64  # so many without a row end a table whose end can't be found
+
+
+@dataclass(slots=True)
+class GpuRemains:
+    """What can be proved of one GPU: rows by level and number, and the open one."""
+
+    gpu: Gpu
+    rows: list[dict[int, Row]]
+    open: Row | None = None
+    state: str = ""
+
+
+@dataclass(slots=True)
+class Remains:
+    """What can be proved of a file."""
+
+    gpus: list[GpuRemains] = field(default_factory=list)
+    series: dict[int, Series] = field(default_factory=dict)
+    sessions: dict[int, Session] = field(default_factory=dict)
+    bad: int = 0  # rows that were there and can't be proved
+
+
+def remains_of(path: Path) -> Remains:
+    """Reads whatever can be read of a file, from a copy; nothing at all is an answer, too."""
+    found = Remains()
+    with _copy(path) as connection:
+        try:
+            ledger = chains.ledger_id(connection)
+        except (BadRow, sqlite3.Error):
+            return found
+        gpus = _gpus(connection, ledger)
+        uuids = {gpu.id: gpu.uuid for gpu in gpus}
+        for values in _proved(connection, ledger, "series", found):
+            try:
+                series = chains.as_series(values, uuids)
+            except BadRow:
+                found.bad += 1
+                continue
+            found.series[series.id] = series
+        for values in _proved(connection, ledger, "sessions", found):
+            session = Session._make(values)
+            found.sessions[session.id] = session
+        found.gpus = [_of_gpu(connection, ledger, gpu, found) for gpu in gpus]
+    return found
+
+
+@contextmanager
+def _copy(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a copy of the file and its journal: looking must not change what is kept."""
+    with tempfile.TemporaryDirectory(prefix="submeter-", dir=path.parent) as scratch:
+        copy = Path(scratch) / path.name
+        for suffix in ("", "-journal"):
+            source = path.with_name(path.name + suffix)
+            if source.exists():
+                shutil.copyfile(source, copy.with_name(source.name))
+        connection = sqlite3.connect(copy, isolation_level=None)
+        connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+def _gpus(connection: sqlite3.Connection, ledger: str) -> list[Gpu]:
+    rows = _readable(connection, "gpus", (*GPU_COLUMNS, "hash"))
+    return [Gpu(*values) for *values, digest in rows if gpu_hash(ledger, values) == digest]
+
+
+def _proved(
+    connection: sqlite3.Connection, ledger: str, table: str, found: Remains
+) -> Iterator[tuple[Any, ...]]:
+    """The rows of a chained table that are as they were written."""
+    hashes = {0: chain_start(ledger, table)}
+    rows = list(_readable(connection, table, (*CHAINED[table], "hash")))
+    hashes.update({row[0]: row[-1] for row in rows if isinstance(row[-1], bytes)})
+    for *values, digest in rows:
+        before = hashes.get(values[0] - 1) if isinstance(values[0], int) else None
+        if before is not None and _chained(before, values) == digest:
+            yield tuple(values)
+        else:
+            found.bad += 1
+
+
+def _chained(before: bytes, values: Sequence[object]) -> bytes | None:
+    try:
+        return chained(before, values)
+    except (TypeError, ValueError):  # a blob where a text was
+        return None
+
+
+def _of_gpu(connection: sqlite3.Connection, ledger: str, gpu: Gpu, found: Remains) -> GpuRemains:
+    remains = GpuRemains(gpu, [{} for _ in LEVELS])
+    vouched: dict[int, bytes] = {}  # number → hash, from the level above
+    newest = Tip(0, genesis(ledger, gpu.backend, gpu.uuid, 0))
+    for level in range(TOP, -1, -1):
+        hashes = {0: genesis(ledger, gpu.backend, gpu.uuid, level), **vouched}
+        rows = list(_stored(connection, level, gpu.id))
+        hashes.update({row.seq: row.hash for row in rows})
+        vouched = {}
+        for sealed in rows:
+            row = _content(hashes.get(sealed.seq - 1), sealed)
+            if row is None:
+                found.bad += 1
+                continue
+            remains.rows[level][sealed.seq] = row
+            if row.cover is not None:
+                vouched[row.cover.below] = row.cover.below_hash
+        if level == 0 and rows:
+            newest = Tip(rows[-1].seq, rows[-1].hash)
+    _open(connection, remains, newest, found)
+    return remains
+
+
+def _stored(connection: sqlite3.Connection, level: int, gpu: int) -> list[Sealed]:
+    columns = ("seq", "start_s", "body", "hash", "gpu")
+    rows = {}
+    for seq, start_s, body, digest, owner in _readable(connection, LEVELS[level].name, columns):
+        numbers = isinstance(seq, int) and isinstance(start_s, int)
+        if owner == gpu and numbers and isinstance(body, bytes) and isinstance(digest, bytes):
+            rows[seq] = Sealed(level, gpu, seq, start_s, body, digest)
+    return [rows[seq] for seq in sorted(rows)]
+
+
+def _content(before: bytes | None, sealed: Sealed) -> Row | None:
+    if before is None or link(before, sealed) != sealed.hash:
+        return None
+    try:
+        return decode(sealed.level, sealed.start_s, sealed.body)
+    except BadRow:
+        return None
+
+
+def _open(connection: sqlite3.Connection, remains: GpuRemains, before: Tip, found: Remains) -> None:
+    gpu = remains.gpu.id
+    columns = ("gpu", "start_s", "body", "state", "hash")
+    for owner, *values in _readable(connection, "open", columns):
+        if owner == gpu:
+            try:
+                remains.open = checked_open(before, gpu, (values[0], *values[1:]))
+                remains.state = values[2]
+            except BadRow:
+                found.bad += 1
+
+
+def _readable(
+    connection: sqlite3.Connection, table: str, columns: Sequence[str]
+) -> Iterator[tuple[Any, ...]]:
+    """Every row that can be read, around those that can't."""
+    query = f"SELECT {', '.join(columns)} FROM {table} WHERE rowid BETWEEN ? AND ?"  # noqa: S608
+    low, empty, last = 1, 0, _last_rowid(connection, table)
+    while low <= last and empty < _EMPTY_WINDOWS:
+        rows = _window(connection, query, low, low + _WINDOW - 1)
+        yield from rows
+        empty = 0 if rows else empty + 1
+        low += _WINDOW
+
+
+def _last_rowid(connection: sqlite3.Connection, table: str) -> int:
+    try:
+        last = connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()[0]  # noqa: S608
+    except sqlite3.Error:
+        return 1 << 62
+    return last if isinstance(last, int) else 0
+
+
+def _window(
+    connection: sqlite3.Connection, query: str, low: int, high: int
+) -> list[tuple[Any, ...]]:
+    try:
+        return connection.execute(query, (low, high)).fetchall()
+    except (sqlite3.Error, OverflowError):
+        if low == high:
+            return []
+        middle = (low + high) // 2
+        return [
+            *_window(connection, query, low, middle),
+            *_window(connection, query, middle + 1, high),
+        ]

@@ -1,0 +1,106 @@
+"""Commits in, commits in the file out, in a thread of their own: a slow disk holds nobody up."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from submeter.clock import Clock
+from submeter.ledger.records import Commit
+from submeter.ledger.store import NotWritten, Store
+from submeter.units import NS_PER_S
+
+_log = logging.getLogger(__name__)
+
+_WAIT_S: Final = 0.25
+"""How long a settlement waits for its own commit, so that what it shows is up to date: a hundred
+times what a commit takes."""
+_SLOW_NS: Final = 5 * NS_PER_S
+"""A commit that takes longer is a fault to report, though not an error yet."""
+
+
+class Committer:
+    """Owns the thread that writes. Of commits that wait, only the newest is written: it has all
+    that the others have. What can't be written is tried again with the next one."""
+
+    def __init__(self, store: Store, clock: Clock, crash: Callable[[BaseException], None]) -> None:
+        self.problem = ""  # why the last commit was not written; empty if it was
+        self._store = store
+        self._clock = clock
+        self._crash = crash
+        self._changed = threading.Condition()
+        self._waiting: Commit | None = None
+        self._busy_since_ns: int | None = None
+        self._written = 0
+        self._tried = 0
+        self._stopping = False
+        self._thread = threading.Thread(target=self._main, name="commit", daemon=True)
+
+    @property
+    def written(self) -> int:
+        """The number of the last commit that is in the file."""
+        return self._written
+
+    @property
+    def up(self) -> bool:
+        """Whether what is metered is kept."""
+        since_ns = self._busy_since_ns
+        slow = since_ns is not None and self._clock.boottime_ns() - since_ns > _SLOW_NS
+        return not self.problem and not slow
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, commit: Commit) -> None:
+        """Hands a commit over and waits for it, unless the disk is still busy with another."""
+        with self._changed:
+            idle = self._busy_since_ns is None
+            self._waiting = commit
+            self._changed.notify_all()
+            if idle:
+                self._changed.wait_for(lambda: self._tried >= commit.number, _WAIT_S)
+
+    def stop(self, timeout_s: float) -> bool:
+        """Writes what waits and ends the thread; whether that was done in time."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        ended = not self._thread.is_alive()
+        if ended:
+            self._store.close()
+        return ended
+
+    def _main(self) -> None:
+        try:
+            while (commit := self._take()) is not None:
+                self._write(commit)
+        except BaseException as error:
+            self._crash(error)
+            raise
+
+    def _take(self) -> Commit | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting is not None or self._stopping)
+            commit, self._waiting = self._waiting, None
+            self._busy_since_ns = None if commit is None else self._clock.boottime_ns()
+        return commit
+
+    def _write(self, commit: Commit) -> None:
+        problem = ""
+        try:
+            self._store.write(commit)
+        except NotWritten as error:
+            problem = str(error)
+        if problem != self.problem:
+            if problem:
+                _log.error("%s; what is metered is kept in memory and written later", problem)
+            else:
+                _log.info("the ledger can be written again; nothing was lost")
+        with self._changed:
+            self.problem = problem
+            self._tried = commit.number
+            self._written = self._written if problem else commit.number
+            self._busy_since_ns = None
+            self._changed.notify_all()

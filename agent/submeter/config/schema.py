@@ -190,7 +190,8 @@ class Classify:
         metadata=_about(
             path(),
             "Socket on which jobs label themselves.",
-            default_text='"/run/submeter/submeter.sock" as root, else in the state directory',
+            default_text='"/run/submeter/submeter.sock" with "/var/lib/submeter" as root, '
+            "else submeter.sock in the state directory",
             example='"/run/submeter/submeter.sock"',
         ),
     )

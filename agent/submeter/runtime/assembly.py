@@ -29,7 +29,7 @@ def backend_of(config: Config, clock: Clock) -> Backend:
     """
     options = dict(backend_options(config))
     if config.backend == "nvml":
-        processes = ProcfsSource()
+        processes = ProcfsSource(read_environ=config.classify.read_environ)
         if not processes.sees_host_pids():
             _log.warning(
                 "in a PID namespace of its own: who the driver names may not be visible here, and "

@@ -30,9 +30,12 @@ from submeter.ledger.records import Session
 from submeter.ledger.retention import Keep
 from submeter.model import Snapshot
 from submeter.runtime.agent import Agent
+from submeter.runtime.answers import answers
 from submeter.runtime.assembly import backend_of, clock_of
 from submeter.runtime.committing import Committer
 from submeter.runtime.ending import Ending
+from submeter.runtime.identity import label_server, process_table
+from submeter.runtime.labels import LabelServer
 from submeter.runtime.pushing import Pusher
 from submeter.runtime.state import boot_id, held
 from submeter.sampling.node import Node
@@ -41,7 +44,9 @@ from submeter.units import UJ_PER_J, decimal
 from submeter.web.app import routes
 from submeter.web.broadcast import Broadcast
 from submeter.web.server import Server
-from submeter.workloads import ProcessTable
+from submeter.workloads.labels import Labels
+from submeter.workloads.placement import placement
+from submeter.workloads.procfs import user_name
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +88,7 @@ class Service:
     def __init__(self, config: Config, clock: Clock, backend: Backend) -> None:
         self._config = config
         self._backend = backend
+        self._clock = clock
         self._hub = Broadcast()
         self._exporters: list[Exporter] = []
         self._pushers: list[Pusher] = []
@@ -114,7 +120,10 @@ class Service:
             notice=backend.notice,
             power_budget_mw=config.node.power_budget_mw,
         )
-        settlement = Settlement(about, ledger, ProcessTable(backend.processes), self._node.watches)
+        self._labels = Labels()
+        self._label_server: LabelServer | None = None
+        table = process_table(config, backend.processes, self._labels, placement)
+        settlement = Settlement(about, ledger, table, self._node.watches)
         self._agent = Agent(
             clock,
             self._node,
@@ -132,6 +141,8 @@ class Service:
             self._exporters.append(exporter)
             if exporter.interval_ns is not None:
                 self._pushers.append(Pusher(exporter, exporter.interval_ns, self._snapshot))
+        answer = answers(self._snapshot, self._node.watches, user_name)
+        self._label_server = label_server(self._config, self._labels, self._clock, answer)
         table = routes(self._snapshot, self._exporters, self._hub, self._agent.not_ready)
         web = self._config.web
         self._server = Server(
@@ -153,6 +164,8 @@ class Service:
             thread.start()
             for pusher in self._pushers:
                 pusher.start()
+            if self._label_server is not None:
+                self._label_server.start()
             self._committer.start()
             self._agent.start(give_up=self._config.require_gpu)
             gc.collect()
@@ -177,6 +190,8 @@ class Service:
             self._server_thread.join(timeout=2.0)
         elif self._server is not None:
             self._server.close()
+        if self._label_server is not None:
+            self._label_server.stop()
         for exporter in self._exporters:
             exporter.close()
 

@@ -5,6 +5,7 @@ variable and any command line, but not a place. The workload's name is the most 
 is, and never a command line or a path.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from submeter.model import Owner, ProcessFacts, Verdict
@@ -18,13 +19,20 @@ NAMELESS: Final = "(unknown)"
 _CHARACTERS: Final = 64
 
 
-def owner(facts: ProcessFacts, verdict: Verdict) -> Owner:
-    """The labels. ``workload`` is the first of: declared (``SUBMETER_WORKLOAD``), pod, Slurm job,
-    container, systemd service, module, script, program, process name; else "(unknown)"."""
-    place = placement(facts.cgroup)
+Locate = Callable[[str], Placement]
+"""From a process's cgroup to its place: `placement`, or that with the pods' names."""
+
+
+def owner(
+    facts: ProcessFacts, verdict: Verdict, *, locate: Locate = placement, ruled: str = ""
+) -> Owner:
+    """The labels. ``workload`` is the first of: declared (``SUBMETER_WORKLOAD``), what the
+    operator's rules say (``ruled``), pod, Slurm job, container, systemd service, module, script,
+    program, process name; else "(unknown)"."""
+    place = locate(facts.cgroup)
     return Owner(
         phase=verdict.phase,
-        workload=_workload(facts, place),
+        workload=_workload(facts, place, ruled),
         user=tidy(facts.user),
         namespace=tidy(place.namespace),
         pod=tidy(place.pod),
@@ -40,9 +48,10 @@ def tidy(text: str) -> str:
     return name.strip("() ") if name.startswith("(") and name.endswith(")") else name
 
 
-def _workload(facts: ProcessFacts, place: Placement) -> str:
+def _workload(facts: ProcessFacts, place: Placement, ruled: str) -> str:
     candidates = (
         facts.environ.get(DECLARED_WORKLOAD, ""),
+        ruled,
         place.pod,
         f"job {place.job}" if place.job else "",
         place.container,

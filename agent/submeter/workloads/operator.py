@@ -11,7 +11,7 @@ from fnmatch import translate
 from typing import Final
 
 from submeter.model import Phase, ProcessFacts, Verdict
-from submeter.workloads.placement import Placement
+from submeter.workloads.naming import Locate
 from submeter.workloads.recognise import Judge, command_of, declared, recognise
 from submeter.workloads.rules import UNKNOWN
 
@@ -28,8 +28,6 @@ class Rule:
     phase: Phase | None = None
     workload: str = ""
 
-
-Locate = Callable[[str], Placement]
 
 PATTERNS: Final[Mapping[str, str]] = {
     "program": "the program, script or module that runs, launchers left aside",

@@ -172,12 +172,16 @@ class ProcfsSource:
         if name is None:
             if len(self._users) >= _USERS:
                 self._users.clear()
-            try:
-                name = pwd.getpwuid(uid).pw_name
-            except (KeyError, OverflowError):
-                name = str(uid)
-            self._users[uid] = name
+            name = self._users[uid] = user_name(uid)
         return name
+
+
+def user_name(uid: int) -> str:
+    """A user's name, or number where none is known."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return str(uid)
 
 
 class _Stat(NamedTuple):

@@ -6,14 +6,15 @@ owner of its moment: what was booked stays as it was booked. Command lines and e
 dropped as soon as they were judged; what is kept is the verdict and the labels.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, runtime_checkable
 
 from submeter.model import Owner, Phase, ProcessFacts, ProcessKey, Verdict
 from submeter.units import NS_PER_S
+from submeter.workloads.labels import Labels
 from submeter.workloads.naming import owner
-from submeter.workloads.recognise import recognise
+from submeter.workloads.recognise import Judge, recognise
 
 YOUNG_NS: Final = (1 * NS_PER_S, 5 * NS_PER_S, 30 * NS_PER_S)
 """Ages at which everybody is looked at again."""
@@ -32,11 +33,15 @@ class FactSource(Protocol):
 
 
 @runtime_checkable
-class PortSource(Protocol):
-    """Where ports are too dear to be among the facts."""
+class MoreSource(Protocol):
+    """Where ports and libraries are too dear to be among the facts."""
 
     def listen_ports(self, key: ProcessKey) -> tuple[int, ...]:
         """TCP ports on which that very process accepts connections."""
+        ...
+
+    def libraries(self, key: ProcessKey) -> tuple[str, ...]:
+        """Libraries mapped by that very process that say what it is for."""
         ...
 
 
@@ -58,12 +63,17 @@ class ProcessTable:
         self,
         source: FactSource,
         *,
-        judge: Callable[[ProcessFacts], Verdict] = recognise,
+        judge: Judge = recognise,
+        name: Callable[[ProcessFacts, Verdict], Owner] = owner,
+        labels: Labels | None = None,
         grace_ns: int = GRACE_NS,
         limit: int = LIMIT,
     ) -> None:
         self._source = source
         self._judge = judge
+        self._name = name
+        self._labels = labels
+        self._declared: dict[ProcessKey, Seen] = {}  # what holds where a job labelled itself
         self._grace_ns = grace_ns
         self._limit = limit
         self._seen: dict[ProcessKey, Seen] = {}
@@ -86,11 +96,29 @@ class ProcessTable:
                 self._seen[key] = self._again(key, seen, now_ns)
             else:
                 self._seen[key] = replace(seen, last_ns=now_ns)
-        self._ask_one_for_ports()
+        self._ask_one_for_more()
+        self._declared = dict(self._labelled(now_ns))
 
     def view(self, key: ProcessKey) -> Seen | None:
         """Who that is; None if nobody could tell: its energy is then nobody's in particular."""
-        return self._seen.get(key)
+        return self._declared.get(key) or self._seen.get(key)
+
+    def _labelled(self, now_ns: int) -> Iterator[tuple[ProcessKey, Seen]]:
+        """Everybody who said something of himself, as he is to be seen now."""
+        if self._labels is None:
+            return
+        for key in self._labels.processes():
+            seen = self._seen.get(key)
+            label = self._labels.take(key, now_ns)
+            if seen is None or label is None:
+                continue
+            owner_, verdict = seen.owner, seen.verdict
+            if label.phase is not None:
+                verdict = Verdict(label.phase, 1.0, ("declared by the job itself",), "declared")
+                owner_ = owner_._replace(phase=label.phase)
+            if label.workload:
+                owner_ = owner_._replace(workload=label.workload)
+            yield key, replace(seen, owner=owner_, verdict=verdict)
 
     def _admit(self, key: ProcessKey, now_ns: int) -> None:
         if len(self._seen) >= self._limit:
@@ -100,7 +128,7 @@ class ProcessTable:
             return
         verdict = self._verdict(facts)
         due_ns = _due(0, verdict, now_ns)
-        self._seen[key] = Seen(owner(facts, verdict), verdict, now_ns, now_ns, due_ns)
+        self._seen[key] = Seen(self._name(facts, verdict), verdict, now_ns, now_ns, due_ns)
 
     def _again(self, key: ProcessKey, seen: Seen, now_ns: int) -> Seen:
         age_ns = now_ns - seen.first_ns
@@ -112,7 +140,7 @@ class ProcessTable:
         if verdict.phase is Phase.UNKNOWN and seen.verdict.phase is not Phase.UNKNOWN:
             verdict = seen.verdict  # what was clear stays clear
         due_ns = _due(age_ns, verdict, seen.first_ns)
-        return Seen(owner(facts, verdict), verdict, seen.first_ns, now_ns, due_ns)
+        return Seen(self._name(facts, verdict), verdict, seen.first_ns, now_ns, due_ns)
 
     def _verdict(self, facts: ProcessFacts) -> Verdict:
         verdict = self._judge(facts)
@@ -120,22 +148,22 @@ class ProcessTable:
             self._waiting[facts.key] = None
         return verdict
 
-    def _ask_one_for_ports(self) -> None:
-        """Ports are looked at only where nothing else says anything, and one process at a time:
-        it costs about 10 ms, which shall stay below a hundredth of a core."""
+    def _ask_one_for_more(self) -> None:
+        """Ports and libraries are looked at only where nothing else says anything, and one process
+        at a time: it costs about 10 ms, which shall stay below a hundredth of a core."""
         source = self._source
-        if not isinstance(source, PortSource) or not self._waiting:
+        if not isinstance(source, MoreSource) or not self._waiting:
             return
         key = next(iter(self._waiting))
         del self._waiting[key]
         seen = self._seen.get(key)
         if seen is None or seen.verdict.phase is not Phase.UNKNOWN:
             return
-        ports = source.listen_ports(key)
-        facts = source.facts(key) if ports else None
+        ports, libraries = source.listen_ports(key), source.libraries(key)
+        facts = source.facts(key) if ports or libraries else None
         if facts is not None and facts.argv:
-            verdict = self._judge(replace(facts, listen_ports=ports))
-            self._seen[key] = replace(seen, owner=owner(facts, verdict), verdict=verdict)
+            verdict = self._judge(replace(facts, listen_ports=ports, libraries=libraries))
+            self._seen[key] = replace(seen, owner=self._name(facts, verdict), verdict=verdict)
 
     def _forget(self, now_ns: int) -> None:
         gone = [key for key, seen in self._seen.items() if now_ns - seen.last_ns > self._grace_ns]

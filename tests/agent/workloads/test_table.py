@@ -33,6 +33,9 @@ class ScriptWithPorts(Script):
         self.asked_ports.append(key)
         return self.ports.get(key, ())
 
+    def libraries(self, key: ProcessKey) -> tuple[str, ...]:
+        return ()
+
 
 def test_it_says_who_that_is() -> None:
     table = ProcessTable(Script(_facts("python train.py")))

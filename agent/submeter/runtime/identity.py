@@ -1,0 +1,63 @@
+"""The configuration in, what finds out who uses the GPUs and for what out."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Final
+
+from submeter.backends import ProcessSource
+from submeter.client.protocol import SOCKET_NAME, SYSTEM_SOCKET
+from submeter.clock import Clock
+from submeter.config import Config
+from submeter.errors import ListenFailed
+from submeter.model import Owner, ProcessFacts, Verdict
+from submeter.runtime.address import listening
+from submeter.runtime.labels import Answer, LabelServer
+from submeter.workloads import ProcessTable, ProcfsSource
+from submeter.workloads.labels import Labels
+from submeter.workloads.naming import Locate, owner
+from submeter.workloads.operator import compiled, judge, workload
+
+_log = logging.getLogger(__name__)
+
+_SYSTEM_STATE: Final = Path("/var/lib/submeter")
+
+
+def process_table(
+    config: Config, processes: ProcessSource, labels: Labels, locate: Locate
+) -> ProcessTable:
+    """The table of a running agent, with the operator's rules and what jobs say themselves."""
+    rules = tuple(
+        compiled(f"rule {number}", rule.patterns, rule.phase, rule.workload)
+        for number, rule in enumerate(config.classify.rule, start=1)
+    )
+
+    def name(facts: ProcessFacts, verdict: Verdict) -> Owner:
+        return owner(facts, verdict, locate=locate, ruled=workload(rules, facts, locate))
+
+    return ProcessTable(processes, judge=judge(rules, locate), name=name, labels=labels)
+
+
+def label_server(
+    config: Config, labels: Labels, clock: Clock, answer: Answer
+) -> LabelServer | None:
+    """Listens for jobs; None, said in the log, where that can't be: metering goes on without.
+
+    Raises InputError for a group that doesn't exist.
+    """
+    path = socket_path(config)
+    try:
+        server = listening(path, config.classify.socket_group)
+    except ListenFailed as error:
+        _log.warning("jobs can't label themselves: %s", error)
+        return None
+    return LabelServer(server, labels, ProcfsSource(read_environ=False), clock, answer)
+
+
+def socket_path(config: Config) -> Path:
+    """Where jobs find the agent."""
+    if config.classify.socket is not None:
+        return config.classify.socket
+    if os.geteuid() == 0 and config.state_dir == _SYSTEM_STATE:
+        return SYSTEM_SOCKET
+    return config.state_dir / SOCKET_NAME

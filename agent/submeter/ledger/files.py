@@ -16,6 +16,10 @@ _PATIENCE_S: Final = 10.0
 _JOURNAL: Final = "-journal"
 
 
+class DamagedFile(StateUnusable):
+    """The file is no database any more, or not the one that was made."""
+
+
 @contextmanager
 def reading(directory: Path) -> Iterator[sqlite3.Connection]:
     """A read-only connection to the ledger of a state directory; a newer version is read, too, as
@@ -75,7 +79,7 @@ def _readable(path: Path, connection: sqlite3.Connection) -> bool:
             return False
         raise StateUnusable(f"{path} can't be read now: {error}") from error
     except sqlite3.DatabaseError as error:
-        raise StateUnusable(
+        raise DamagedFile(
             f"{path} is damaged ({error}); the next start of the agent keeps it aside and saves "
             "what can be saved"
         ) from error
@@ -83,6 +87,7 @@ def _readable(path: Path, connection: sqlite3.Connection) -> bool:
         raise StateUnusable(f"{path} is empty: nothing was ever booked in it")
     missing = TABLES.keys() - names
     if application != APPLICATION_ID or missing:
-        newer = f" (it is of version {version}, this is {VERSION})" if version > VERSION else ""
-        raise StateUnusable(f"{path} is no ledger that this submeter can read{newer}")
+        if version > VERSION:
+            raise StateUnusable(f"{path} is of version {version}, this submeter reads {VERSION}")
+        raise DamagedFile(f"{path} is not the ledger that was made")
     return True

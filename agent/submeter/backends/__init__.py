@@ -66,6 +66,11 @@ class Device(Protocol):
         or none. Values out of any plausible range are already turned into None and counted."""
         ...
 
+    def hold(self, duration_ns: int) -> None:
+        """From now on `readings` may leave out what says nothing new, for at most that long:
+        read faster than its sensors, a GPU is only read again. 0, the default: never."""
+        ...
+
     def activity(self, now_ns: int) -> Activity:
         """Device utilisation and used memory."""
         ...

@@ -178,8 +178,6 @@ class GpuWatch:
         for reading in readings:
             if self._probe is not None:
                 self._measure_refresh(reading)
-            elif self._is_old(reading):
-                continue
             self.meter.observe(reading)
             self.latest = reading
             if self._on_reading is not None:
@@ -193,18 +191,6 @@ class GpuWatch:
         elif now_ns - self._failing_since_ns > _FAILING_NS:
             self._failing_since_ns = None
             self.fall(now_ns, "unreadable")
-
-    def _is_old(self, reading: Reading) -> bool:
-        """The sensors said all of this before, less than a refresh ago: faster than its sensors a
-        GPU is only read again. Most reads at high rates end here."""
-        latest = self.latest
-        return (
-            latest is not None
-            and reading.energy_uj == latest.energy_uj
-            and reading.instant_mw == latest.instant_mw
-            and reading.average_mw == latest.average_mw
-            and reading.at_ns - latest.at_ns < self.refresh_ns
-        )
 
     def _close(self, now_ns: int) -> None:
         held = self.held
@@ -246,6 +232,8 @@ class GpuWatch:
         if device.tally is not self.device.tally:
             self._past.add(self.device.tally)
         self.device = device
+        if self._probe is None:
+            device.hold(self.refresh_ns)
         self.up = True
         self.down_reason = ""
         self._back_off_ns = _REOPEN_FIRST_NS
@@ -264,6 +252,7 @@ class GpuWatch:
 
     def _end_probe(self) -> None:
         self._probe = None
+        self.device.hold(self.refresh_ns)
         locked_ns = self.refresh_ns * _LOCK_NUMERATOR // _LOCK_DENOMINATOR
         step_ns = max(1, locked_ns // 20 // NS_PER_MS) * NS_PER_MS  # boards of a kind agree
         self.period_ns = self._wanted_period_ns or max(locked_ns // step_ns, 1) * step_ns

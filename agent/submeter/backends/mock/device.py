@@ -52,6 +52,9 @@ class MockDevice:
         self._wall_offset_ns = clock.wall_ns() - clock.boottime_ns()
         self._last_sample = newest_sample(clock.boottime_ns() - origin_ns)
 
+    def hold(self, duration_ns: int) -> None:
+        """Nothing is left out: what a simulated sensor says costs nothing to ask."""
+
     def readings(self, now_ns: int) -> Sequence[Reading]:
         began_ns = self._clock.monotonic_ns()
         at_ns = self.faults.check("readings", now_ns - self._origin_ns)

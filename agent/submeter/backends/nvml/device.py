@@ -67,10 +67,16 @@ class NvmlDevice:
             return ()
         try:
             if self._singles is None and self._fields is not None:
-                return (self._fields.read(now_ns),)
+                reading = self._fields.read(now_ns)
+                return () if reading is None else (reading,)
             return (self._read_both(now_ns),)
         except Fault as fault:
             raise self._failed(fault) from None
+
+    def hold(self, duration_ns: int) -> None:
+        """Only what one call reads can be left out; single calls are for boards that lack it."""
+        if self._fields is not None and self._singles is None:
+            self._fields.hold_ns = duration_ns
 
     def activity(self, now_ns: int) -> Activity:
         """Device utilisation and used memory."""
@@ -126,7 +132,7 @@ class NvmlDevice:
         reading = _NOTHING._replace(at_ns=now_ns)
         if self._fields is not None:
             try:
-                reading = self._fields.read(now_ns)
+                reading = self._fields.read(now_ns) or reading
             except ReadFailed:
                 if self._singles is None:
                     raise

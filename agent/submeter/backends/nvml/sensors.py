@@ -114,9 +114,14 @@ class FieldReader:
         self._power_cap_mw = power_cap_mw
         self._tally = questions.tally
         self._monotonic_ns = questions.monotonic_ns
+        self.hold_ns = 0
+        self._said: tuple[int, ...] = ()
+        self._quiet_until_ns = 0
 
-    def read(self, now_ns: int) -> Reading:
-        """Raises Fault, ReadFailed (no value at all) and DriverUnavailable (session closed).
+    def read(self, now_ns: int) -> Reading | None:
+        """None where the sensors say what they said less than ``hold_ns`` ago.
+
+        Raises Fault, ReadFailed (no value at all) and DriverUnavailable (session closed).
 
         This runs 100 times a second for each GPU: hence one frame, with `Session.call` written
         out, and no keyword arguments.
@@ -141,6 +146,11 @@ class FieldReader:
         got = self._unpack(batch.array)
         if got[1::_STRIDE] != self._as_usual:
             return self._unusual(now_ns)
+        values = got[2::_STRIDE]
+        if now_ns < self._quiet_until_ns and values == self._said:
+            return None
+        self._said = values
+        self._quiet_until_ns = now_ns + self.hold_ns
         energy, energy_at, instant, instant_at, average, average_at = self._pick((*got, None))
         if energy is not None:
             if not 0 <= energy < _BLANK or energy == _BLANK_32:

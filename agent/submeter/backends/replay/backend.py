@@ -79,6 +79,9 @@ class ReplayDevice:
         """Everything that is due: many readings, one, or none."""
         return self._player.readings(self._gpu, now_ns)
 
+    def hold(self, duration_ns: int) -> None:
+        """Nothing to leave out: a recording is played whole."""
+
     def activity(self, now_ns: int) -> Activity:
         """The newest recorded; all None where none was."""
         return self._player.activity(self._gpu, now_ns)

@@ -141,6 +141,10 @@ class RecordingDevice:
             self._put(ReadingRecord(self._gpu, reading))
         return readings
 
+    def hold(self, duration_ns: int) -> None:
+        """A recording has each value once, too."""
+        self._device.hold(duration_ns)
+
     def activity(self, now_ns: int) -> Activity:
         """Passed through, written."""
         try:

@@ -1,0 +1,47 @@
+"""Killed at random instants, the ledger neither loses nor doubles a joule."""
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+KILLS = 1_000
+LOOP = Path(__file__).parent / "kill_loop.py"
+
+
+@pytest.fixture
+def fast_directory(tmp_path: Path) -> Iterator[Path]:
+    """A state directory in memory where there is one: what survives a killed process does not
+    depend on the disk, and more of its moments are hit in the same time."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as directory:
+        yield Path(directory)
+
+
+@pytest.mark.slow
+def test_a_thousand_kills_lose_and_double_nothing(fast_directory: Path) -> None:
+    seed = random.SystemRandom().getrandbits(32)
+    done = subprocess.run(
+        [sys.executable, str(LOOP), str(fast_directory), str(KILLS), str(seed)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.returncode == 0, f"seed {seed}: {done.stderr[-4_000:]}"
+    result: dict[str, Any] = json.loads(done.stdout)
+    assert result["off_uj"] == [0, 0, 0], result
+    assert result["ledger_uj"] == result["shown_uj"]
+    assert (result["problem"], result["aside"]) == ("", [])
+    # the lives were not all too short to do anything, and rows of every kind were made
+    assert result["lives_that_committed"] > KILLS // 4
+    assert result["rows"]["days"] > 0

@@ -28,6 +28,8 @@ from submeter.units import NS_PER_MS, NS_PER_S
 
 _log = logging.getLogger(__name__)
 
+_THIS: Final = psutil.Process()
+
 RETRY_FIRST_S: Final = 1.0
 RETRY_MOST_S: Final = 60.0
 RESCAN_S: Final = 10.0
@@ -244,8 +246,7 @@ class Agent:
 
 def _own_use() -> AgentUse:
     """What this process costs: a telemetry agent has to say so."""
-    process = psutil.Process()
-    return AgentUse(process_cpu_ns(), process.memory_info().rss)
+    return AgentUse(process_cpu_ns(), _THIS.memory_info().rss)
 
 
 def _sum(one: Histogram | None, other: Histogram) -> Histogram:

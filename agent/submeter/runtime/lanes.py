@@ -5,7 +5,7 @@ weakness, one driver call that does not return (45 s and more have been seen), i
 guard: when a lane has been inside one job for too long, all jobs of other owners move to a fresh
 lane, and the stuck thread keeps only the stuck GPU's. That GPU stays in a lane of its own from
 then on, so there is at most one stuck thread per GPU and pace, and at most one delay of
-`STUCK_NS` per GPU and life of the agent.
+`STUCK_NS` + `GUARD_PERIOD_NS` per GPU and life of the agent.
 """
 
 import threading
@@ -18,7 +18,7 @@ from submeter.sampling.jobs import LATENESS_BOUNDS_NS, SAMPLE, Job, Lateness
 from submeter.units import NS_PER_MS, NS_PER_S
 
 STUCK_NS: Final = 100 * NS_PER_MS
-GUARD_PERIOD_NS: Final = 100 * NS_PER_MS
+GUARD_PERIOD_NS: Final = 200 * NS_PER_MS
 HUNG_NS: Final = 2 * NS_PER_S
 """A device whose call has lasted this long is reported as down until the call returns."""
 
@@ -176,7 +176,7 @@ class Lanes:
 
     def _watch(self) -> None:
         while not self._stopping.is_set():
-            # Not Event.wait: that costs twice as much, ten times a second for years.
+            # Not Event.wait: that costs twice as much, five times a second for years.
             self._clock.sleep_until(self._clock.boottime_ns() + GUARD_PERIOD_NS)
             self._split(self._clock.boottime_ns())
 

@@ -20,9 +20,10 @@ LATENESS_BOUNDS_NS: Final = tuple(
 SAMPLE: Final = "sample"
 """The name of the fast jobs: theirs is the lateness that matters."""
 
-_STAGGER_NS: Final = 50 * NS_PER_MS
-"""GPUs are spread over slots at least this far apart. A wake-up costs more than a read (about
-40 µs against 5 µs on a virtual machine, `benchmarks/`), so at high rates all GPUs share one."""
+_STAGGER_NS: Final = 250 * NS_PER_MS
+"""GPUs are spread over slots at least this far apart, and read one after the other inside one. A
+wake-up costs far more than a read: after a sleep the caches are cold, and the first read takes
+80 µs, the following 12 µs each (`benchmarks/`)."""
 
 
 class Lateness:

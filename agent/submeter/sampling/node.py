@@ -93,10 +93,10 @@ class Node:
         slow = []
         for i, watch in enumerate(watches):
             uuid = watch.info.uuid
-            # One period early: everybody at once now, so that it is soon known who is there, and
-            # spread out from then on.
+            # Surveys are spread out, since listing processes is slow; but one period early, so
+            # that the first is at once for everybody. Looks are cheap, and share a wake-up.
             survey_ns = now_ns + stagger_ns(i, len(watches), SURVEY_NS) - SURVEY_NS
-            look_ns = now_ns + stagger_ns(i, len(watches), LOOK_NS) - LOOK_NS
+            look_ns = now_ns - LOOK_NS
             slow.append(Job("survey", uuid, SURVEY_NS, survey_ns, watch.survey))
             slow.append(Job("look", uuid, LOOK_NS, look_ns, watch.look))
         return fast, slow

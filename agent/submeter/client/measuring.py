@@ -56,7 +56,7 @@ class Measurement:
 
     def __enter__(self) -> Self:
         self._ended = None
-        self.source, self._begun = _levels("")
+        self.source, self._begun = levels("")
         self._begun_ns = self._clock.boottime_ns()
         return self
 
@@ -94,7 +94,7 @@ class Measurement:
         }
 
     def _now(self, _now_ns: int) -> Mapping[str, Level]:
-        return _levels(self.source)[1] if self.source else {}
+        return levels(self.source)[1] if self.source else {}
 
 
 def measure(name: str = "") -> Measurement:
@@ -127,7 +127,7 @@ def _carried_uj(level: Level, now_ns: int) -> float:
 # ---- where levels come from -----------------------------------------------------------------
 
 
-def _levels(source: str) -> tuple[str, Mapping[str, Level]]:
+def levels(source: str) -> tuple[str, Mapping[str, Level]]:
     """Levels of the GPUs that this process sees, and whose they are; only ``source``'s if that is
     given, as totals of two sources can't be compared."""
     if source in {"", "agent"}:

@@ -13,10 +13,13 @@ from submeter.errors import ListenFailed
 from submeter.model import Owner, ProcessFacts, Verdict
 from submeter.runtime.address import listening
 from submeter.runtime.labels import Answer, LabelServer
+from submeter.runtime.pods import PodWatch
 from submeter.workloads import ProcessTable, ProcfsSource
 from submeter.workloads.labels import Labels
 from submeter.workloads.naming import Locate, owner
 from submeter.workloads.operator import compiled, judge, workload
+from submeter.workloads.placement import placement
+from submeter.workloads.pods import PodNames
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +39,14 @@ def process_table(
         return owner(facts, verdict, locate=locate, ruled=workload(rules, facts, locate))
 
     return ProcessTable(processes, judge=judge(rules, locate), name=name, labels=labels)
+
+
+def pods(config: Config) -> tuple[PodWatch | None, Locate]:
+    """What keeps the names of pods fresh, on a node that has a kubelet; and who asks for them."""
+    names = PodNames(config.classify.kubelet_socket)
+    if config.backend != "nvml" or not names.has_kubelet():
+        return None, placement
+    return PodWatch(names), names.locate
 
 
 def label_server(

@@ -34,7 +34,7 @@ from submeter.runtime.answers import answers
 from submeter.runtime.assembly import backend_of, clock_of
 from submeter.runtime.committing import Committer
 from submeter.runtime.ending import Ending
-from submeter.runtime.identity import label_server, process_table
+from submeter.runtime.identity import label_server, pods, process_table
 from submeter.runtime.labels import LabelServer
 from submeter.runtime.pushing import Pusher
 from submeter.runtime.state import boot_id, held
@@ -45,7 +45,6 @@ from submeter.web.app import routes
 from submeter.web.broadcast import Broadcast
 from submeter.web.server import Server
 from submeter.workloads.labels import Labels
-from submeter.workloads.placement import placement
 from submeter.workloads.procfs import user_name
 
 _log = logging.getLogger(__name__)
@@ -122,7 +121,8 @@ class Service:
         )
         self._labels = Labels()
         self._label_server: LabelServer | None = None
-        table = process_table(config, backend.processes, self._labels, placement)
+        self._pod_watch, locate = pods(config)
+        table = process_table(config, backend.processes, self._labels, locate)
         settlement = Settlement(about, ledger, table, self._node.watches)
         self._agent = Agent(
             clock,
@@ -164,8 +164,9 @@ class Service:
             thread.start()
             for pusher in self._pushers:
                 pusher.start()
-            if self._label_server is not None:
-                self._label_server.start()
+            for helper in (self._label_server, self._pod_watch):
+                if helper is not None:
+                    helper.start()
             self._committer.start()
             self._agent.start(give_up=self._config.require_gpu)
             gc.collect()
@@ -190,8 +191,9 @@ class Service:
             self._server_thread.join(timeout=2.0)
         elif self._server is not None:
             self._server.close()
-        if self._label_server is not None:
-            self._label_server.stop()
+        for helper in (self._label_server, self._pod_watch):
+            if helper is not None:
+                helper.stop()
         for exporter in self._exporters:
             exporter.close()
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -114,19 +115,15 @@ def test_devices_of_dynamic_resource_allocation() -> None:
 
 @given(data=st.binary(max_size=200))
 def test_a_message_of_anything(data: bytes) -> None:
-    try:
+    with suppress(ValueError):
         assigned(data)
-    except ValueError:
-        pass
 
 
 @given(keep=st.integers(0, len(MESSAGE) - 1), byte=st.integers(0, 255))
 def test_a_damaged_message(keep: int, byte: int) -> None:
     for damaged in (MESSAGE[:keep], MESSAGE[:keep] + bytes([byte]) + MESSAGE[keep + 1 :]):
-        try:
+        with suppress(ValueError):
             assigned(damaged)
-        except ValueError:
-            pass
 
 
 def _names(folder: Path, ask: Callable[[str, str, float], bytes] | None = None) -> PodNames:
@@ -186,6 +183,7 @@ def test_a_checkpoint_of_anything(tmp_path: Path, checkpoint: str) -> None:
         b"\0\0\0\4\0\0\0\0\0",
         b"\xff\xff\xff\0\0\0\0\0\1",
         b"\0\0\0\7\0\0\0\0\0",
+        b"\0\0\0\0\x08\0\0\0\1",
         struct.pack("!I", 2)[1:] + b"\0\1\0\0\0\1ab",
         (b"\0\0\0\6\0\0\0\0\0") * 20_000,
     ],
@@ -198,12 +196,9 @@ def test_somebody_else_on_the_socket(tmp_path: Path, bytes_: bytes) -> None:
 
         def serve() -> None:
             connection, _ = server.accept()
-            with connection:
-                try:
-                    connection.sendall(bytes_)
-                    connection.recv(100)
-                except OSError:
-                    pass
+            with connection, suppress(OSError):
+                connection.sendall(bytes_)
+                connection.recv(100)
 
         thread = threading.Thread(target=serve)
         thread.start()

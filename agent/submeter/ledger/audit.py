@@ -85,7 +85,7 @@ def _audit(connection: sqlite3.Connection, progress: Tell) -> Audit:
             _check(connection, found, progress)
         except BadRow as error:
             found.problem = str(error)
-        except (sqlite3.DatabaseError, TypeError, ValueError, OverflowError) as error:
+        except chains.UNREADABLE as error:
             found.problem = f"the file is damaged: {error}"
         if not found.problem or _data_version(connection) == version:
             break

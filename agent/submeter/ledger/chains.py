@@ -15,11 +15,15 @@ CHUNK: Final = 1_000
 
 def ledger_id(connection: sqlite3.Connection) -> str:
     """Who this ledger is. Raises BadRow where it doesn't say."""
-    row = connection.execute("SELECT uuid FROM ledger").fetchone()
-    if row is None or not isinstance(row[0], str):
-        raise BadRow("ledger: no row that says which ledger this is")
-    found: str = row[0]
+    rows = connection.execute("SELECT id, uuid FROM ledger").fetchall()
+    if len(rows) != 1 or rows[0][0] != 1 or not isinstance(rows[0][1], str):
+        raise BadRow("ledger: not the one row that says which ledger this is")
+    found: str = rows[0][1]
     return found
+
+
+UNREADABLE: Final = (BadRow, sqlite3.DatabaseError, ValueError, TypeError, OverflowError)
+"""What reading a damaged file may raise: numbers where text was, text that is no UTF-8, …"""
 
 
 def gpus(connection: sqlite3.Connection, ledger: str) -> list[Gpu]:

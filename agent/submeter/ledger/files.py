@@ -78,7 +78,7 @@ def _readable(path: Path, connection: sqlite3.Connection) -> bool:
         if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}:
             return False
         raise StateUnusable(f"{path} can't be read now: {error}") from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise DamagedFile(
             f"{path} is damaged ({error}); the next start of the agent keeps it aside and saves "
             "what can be saved"

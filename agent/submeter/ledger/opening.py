@@ -38,12 +38,15 @@ def open_store(
         if fresh.exists() and not store.path.exists():
             fresh.rename(store.path)  # killed between the two renames below
         try:
-            return store, store.open()
+            if not store.condemned.exists():
+                return store, store.open()
+            _log.error("%s was found damaged when it was written to", store.path)
         except Damaged as error:
             _log.error("%s", error)
         saved = _save(store.path, Store(fresh, backend))
         aside = quarantine(store.path, wall_ns // NS_PER_S)
         fresh.rename(store.path)
+        store.condemned.unlink(missing_ok=True)
         _log.warning("the damaged ledger is kept as %s; %s", aside, saved)
         return store, store.open()
     except (NotWritten, Damaged) as error:

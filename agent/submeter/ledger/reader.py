@@ -48,7 +48,7 @@ from submeter.ledger.book import SYNCED_FROM_S, Tip
 from submeter.ledger.files import reading
 from submeter.ledger.load import checked_open
 from submeter.ledger.records import Gpu, Series, Session
-from submeter.ledger.rows import LEVELS, TOP, BadRow, Row, decode
+from submeter.ledger.rows import LEVELS, TOP, Row, decode
 from submeter.model import Account, Component, Method, Owner, Phase
 from submeter.units import NS_PER_S
 
@@ -94,7 +94,7 @@ def open_reader(directory: Path, backend: str | None = None) -> Iterator["Reader
         try:
             reader = Reader(connection, backend)
             yield reader
-        except (BadRow, sqlite3.DatabaseError) as error:
+        except chains.UNREADABLE as error:
             raise StateUnusable(f"the ledger in {directory} is damaged: {error}") from error
 
 

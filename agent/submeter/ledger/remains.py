@@ -18,6 +18,7 @@ from submeter.ledger import chains
 from submeter.ledger.book import Tip
 from submeter.ledger.load import checked_open
 from submeter.ledger.records import Gpu, Series, Session
+from submeter.ledger.repair import mend
 from submeter.ledger.rows import LEVELS, TOP, BadRow, Row, Sealed, decode, genesis, link
 from submeter.ledger.schema import CHAINED, GPU_COLUMNS, chain_start, chained, gpu_hash
 
@@ -34,6 +35,11 @@ class GpuRemains:
     open: Row | None = None
     state: str = ""
 
+    def all_rows(self) -> list[Row]:
+        """Of all levels, and the open one."""
+        found = [row for rows in self.rows for row in rows.values()]
+        return found if self.open is None else [*found, self.open]
+
 
 @dataclass(slots=True)
 class Remains:
@@ -47,11 +53,16 @@ class Remains:
 
 def remains_of(path: Path) -> Remains:
     """Reads whatever can be read of a file, from a copy; nothing at all is an answer, too."""
+    found = _remains_of(path, mended=False)
+    return found if found.gpus else _remains_of(path, mended=True)
+
+
+def _remains_of(path: Path, *, mended: bool) -> Remains:
     found = Remains()
-    with _copy(path) as connection:
+    with _copy(path, mended=mended) as connection:
         try:
             ledger = chains.ledger_id(connection)
-        except (BadRow, sqlite3.Error):
+        except chains.UNREADABLE:
             return found
         gpus = _gpus(connection, ledger)
         uuids = {gpu.id: gpu.uuid for gpu in gpus}
@@ -70,7 +81,7 @@ def remains_of(path: Path) -> Remains:
 
 
 @contextmanager
-def _copy(path: Path) -> Iterator[sqlite3.Connection]:
+def _copy(path: Path, *, mended: bool) -> Iterator[sqlite3.Connection]:
     """A connection to a copy of the file and its journal: looking must not change what is kept."""
     with tempfile.TemporaryDirectory(prefix="submeter-", dir=path.parent) as scratch:
         copy = Path(scratch) / path.name
@@ -78,6 +89,8 @@ def _copy(path: Path) -> Iterator[sqlite3.Connection]:
             source = path.with_name(path.name + suffix)
             if source.exists():
                 shutil.copyfile(source, copy.with_name(source.name))
+        if mended:
+            mend(copy)
         connection = sqlite3.connect(copy, isolation_level=None)
         connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         try:
@@ -87,8 +100,27 @@ def _copy(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _gpus(connection: sqlite3.Connection, ledger: str) -> list[Gpu]:
-    rows = _readable(connection, "gpus", (*GPU_COLUMNS, "hash"))
-    return [Gpu(*values) for *values, digest in rows if gpu_hash(ledger, values) == digest]
+    found = []
+    for *values, digest in _readable(connection, "gpus", (*GPU_COLUMNS, "hash")):
+        number, uuid, backend, *_ = values
+        if gpu_hash(ledger, values) == digest:
+            found.append(Gpu(*values))
+        elif isinstance(number, int) and _is_first(connection, ledger, number, uuid, backend):
+            found.append(Gpu(number, uuid, backend))
+    return found
+
+
+def _is_first(
+    connection: sqlite3.Connection, ledger: str, number: int, uuid: object, backend: object
+) -> bool:
+    """Whether the first row of any chain says that this GPU is its own: then only a label of it
+    was changed."""
+    for level in range(len(LEVELS)):
+        for sealed in _stored(connection, level, number):
+            before = genesis(ledger, str(backend), str(uuid), level)
+            if sealed.seq == 1 and link(before, sealed) == sealed.hash:
+                return True
+    return False
 
 
 def _proved(
@@ -193,7 +225,7 @@ def _window(
 ) -> list[tuple[Any, ...]]:
     try:
         return connection.execute(query, (low, high)).fetchall()
-    except (sqlite3.Error, OverflowError):
+    except chains.UNREADABLE:
         if low == high:
             return []
         middle = (low + high) // 2

@@ -65,7 +65,7 @@ def write_remains(remains: Remains, store: Store, loaded: Loaded) -> str:
     """
     number = 0
     chain = _Chains(loaded)
-    chain.sessions(remains.sessions)
+    chain.sessions(remains)
     lost = chain.series(remains)
     store.write(
         Commit(number, 0, gpus=tuple(one.gpu for one in remains.gpus), chained=tuple(chain.rows))
@@ -99,10 +99,11 @@ class _Chains:
         self.names: dict[int, int] = {}  # old number of a series → new one
         self._tips = loaded.tips
 
-    def sessions(self, sessions: dict[int, Session]) -> None:
-        for number in range(1, max(sessions, default=0) + 1):
-            # one that is gone: of no boot, so that no meter goes on from it
-            session = sessions.get(number) or Session(number, "", "", "", "", 0, 0)
+    def sessions(self, remains: Remains) -> None:
+        """Adds all sessions; one that is gone is of no boot, so that no meter goes on from it."""
+        named = [row.session for one in remains.gpus for row in one.all_rows()]
+        for number in range(1, max([*remains.sessions, *named], default=0) + 1):
+            session = remains.sessions.get(number) or Session(number, "", "", "", "", 0, 0)
             self._add("sessions", tuple(session))
 
     def series(self, remains: Remains) -> dict[int, int]:
@@ -131,14 +132,14 @@ def _parts(one: GpuRemains, lost: int) -> list[_Part]:
         rest = [part for row in one.rows[level].values() for part in _rest(row, parts)]
         parts = sorted([*parts, *rest], key=lambda part: (part.first, part.last))
     known_uj = sum(part.row.sum_uj for part in parts)
-    ends = [row for rows in one.rows for row in rows.values()]
+    ends = one.all_rows()
     booked_uj = max((row.total_uj for row in ends), default=0)
     if one.open is not None:
         booked_uj = one.open.total_uj - one.open.sum_uj
-        ends.append(one.open)
     if booked_uj > known_uj:
         newest = max(ends, key=lambda row: row.total_uj)
         row = _like(newest, newest.start_s)
+        # no series has that number, so it will be the one for what is nobody's
         row.energy_uj = {-lost: booked_uj - known_uj}
         parts.append(_Part(parts[-1].last if parts else 0, 1 << 62, row))
     return parts
@@ -184,7 +185,7 @@ def _open(one: GpuRemains, book: Book, names: dict[int, int], lost: int) -> Open
     """The open row as it was; else an empty one with what the last row says of the counter."""
     row, state = one.open, one.state
     if row is None:
-        rows = [row for rows in one.rows for row in rows.values()]
+        rows = one.all_rows()
         if not rows:
             return None
         last = max(rows, key=lambda each: (each.total_uj, each.end_wall_ns))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from submeter.errors import SubmeterError
+from submeter.ledger import chains
 from submeter.ledger.load import load
 from submeter.ledger.records import Commit, Loaded
 from submeter.ledger.retention import Keep, Retention
@@ -71,7 +72,7 @@ class Store:
             if _is_damage(error):
                 raise Damaged(f"{self.path}: {error}") from error
             raise NotWritten(f"{self.path}: {error}") from error
-        except BadRow as error:
+        except chains.UNREADABLE as error:
             self.close()
             raise Damaged(f"{self.path}: {error}") from error
         except SubmeterError:
@@ -96,18 +97,32 @@ class Store:
         try:
             connection = self._connection or self._reopen()
             self._transact(connection, commit)
-        except BadRow as error:
+        except (BadRow, Damaged) as error:
             self.close()
+            self._condemn()
             raise Damaged(f"{self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
             if _code(error) not in _BUSY:
                 self.close()
             if _is_damage(error):
+                self._condemn()
                 raise Damaged(f"{self.path}: {error}") from error
             raise NotWritten(f"{self.path}: {error}") from error
         for row in commit.sealed:
             if row.level == 0:
                 self._written[row.gpu] = _Tip(row.seq, row.hash)
+
+    @property
+    def condemned(self) -> Path:
+        """A file that is there if the ledger was found damaged when it was written to: damage in
+        places that are not read at a start would be found again and again."""
+        return self.path.with_suffix(".damaged")
+
+    def _condemn(self) -> None:
+        try:
+            self.condemned.touch(mode=0o600)
+        except OSError:
+            return  # then it is found again
 
     def _transact(self, connection: sqlite3.Connection, commit: Commit) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -138,8 +153,7 @@ class Store:
                 "SELECT hash FROM tens WHERE gpu = ? AND seq = ?", (gpu, tip.seq)
             ).fetchone()
             if tip.seq and (found is None or found[0] != tip.hash):
-                self.close()
-                raise Damaged(f"{self.path}: tens {tip.seq} of GPU {gpu} is gone")
+                raise Damaged(f"tens {tip.seq} of GPU {gpu} is gone")
         return connection
 
     def _connect(self) -> sqlite3.Connection:

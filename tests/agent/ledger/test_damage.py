@@ -1,0 +1,129 @@
+"""Every byte of a small ledger flipped, every length cut: detected or harmless, each one."""
+
+import random
+import shutil
+import sqlite3
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from submeter.errors import StateUnusable
+from submeter.ledger.audit import audit
+from submeter.ledger.schema import FILE_NAME, TABLES
+from submeter.ledger.store import Damaged
+
+_USER_VERSION = 60  # where the header has it, sqlite.org/fileformat2.html#database_header
+
+Contents = dict[str, list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, books: Callable[..., Any]) -> Path:
+    """A row or two of every kind, on pages of 512 bytes instead of 4,096: soon gone through."""
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    connection = sqlite3.connect(state / FILE_NAME)
+    connection.execute("PRAGMA page_size = 512")
+    connection.execute("CREATE TABLE first (x)")
+    connection.execute("DROP TABLE first")
+    connection.close()
+    made = books()
+    for seconds in (1, 10, 60, 3_600, 86_400, 60, 1):
+        made.pass_time(seconds - 1)
+        made.book("GPU-1", 1, [("train.py", 5_000_000 + seconds), ("serve.py", 70 * seconds)])
+    made.close()
+    return state
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
+        yield Path(directory)
+
+
+def contents(path: Path) -> Contents:
+    """Everything a ledger says."""
+    connection = sqlite3.connect(path)
+    try:
+        return {
+            table: connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
+            for table in TABLES
+        }
+    finally:
+        connection.close()
+
+
+def judge(damaged: bytes, scratch: Path, genuine: Contents) -> str:
+    """What is wrong with `submeter verify`'s judgement of a damaged file; "" if nothing is."""
+    path = scratch / FILE_NAME
+    path.write_bytes(damaged)
+    try:
+        found = audit(scratch)
+    except StateUnusable:
+        return ""  # said to be no ledger at all
+    if found.problem:
+        return ""
+    return "" if contents(path) == genuine else "neither detected nor harmless"
+
+
+@pytest.mark.slow
+def test_every_flipped_byte_is_detected_or_harmless(tiny: Path, scratch: Path) -> None:
+    whole = (tiny / FILE_NAME).read_bytes()
+    genuine = contents(tiny / FILE_NAME)
+    rng = random.Random(4)
+    for offset in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[offset] ^= rng.randrange(1, 256)
+        assert not judge(bytes(damaged), scratch, genuine), f"byte {offset}"
+
+
+@pytest.mark.slow
+def test_every_truncation_is_detected(tiny: Path, scratch: Path) -> None:
+    whole = (tiny / FILE_NAME).read_bytes()
+    genuine = contents(tiny / FILE_NAME)
+    for length in range(len(whole)):
+        assert not judge(whole[:length], scratch, genuine), f"{length} bytes"
+
+
+@pytest.mark.slow
+def test_an_agent_goes_on_from_any_damage(
+    tiny: Path, scratch: Path, books: Callable[..., Any]
+) -> None:
+    """Whatever byte is damaged: it starts, no GPU's total is more than it was, what is damaged is
+    kept, and the new ledger is sound."""
+    whole = (tiny / FILE_NAME).read_bytes()
+    before = audit(tiny).energy_uj
+    rng = random.Random(5)
+    offsets = range(rng.randrange(29), len(whole), 29)
+    kept = 0
+    for offset in offsets:
+        damaged = bytearray(whole)
+        damaged[offset] ^= rng.randrange(1, 256)
+        shutil.rmtree(tiny)
+        tiny.mkdir(mode=0o700)
+        (tiny / FILE_NAME).write_bytes(damaged)
+        if struct.unpack_from(">I", damaged, _USER_VERSION)[0] not in {0, 1}:
+            continue  # of a newer submeter, as far as anybody can see
+        again = books()
+        try:
+            again.book("GPU-1", 1, [("new.py", 5)])
+        except Damaged:  # found only now: the agent ends, and the next one knows
+            again.booked_uj.clear()
+            again.reopen().book("GPU-1", 1, [("new.py", 5)])
+        again.close()
+        found = audit(tiny)
+        aside = [each for each in tiny.glob("ledger.corrupt-*") if each.stat().st_size]
+        if aside:
+            assert aside[0].read_bytes() == bytes(damaged)
+            assert not found.problem, (offset, found.problem)
+        after = {**found.energy_uj}
+        after["GPU-1"] = after.get("GPU-1", 0) - 5
+        if aside or not found.problem:
+            assert all(after.get(gpu, 0) <= energy_uj for gpu, energy_uj in before.items()), offset
+            kept += after == before
+    assert kept > 0.9 * len(offsets), f"totals kept {kept} of {len(offsets)} times"

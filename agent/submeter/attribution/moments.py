@@ -1,0 +1,321 @@
+"""Seconds of shared use in (SM time by process, power), equations that noise does not bias out.
+
+The driver's ring names one process per sample, so shares over a second are noisy by ±19 points,
+and a plain regression of power on them is biased towards equal weights (errors in variables). But
+power is exact: whatever is computed from power alone, or from *other* samples than those of this
+second, knows nothing of this second's sampling noise. Such quantities are instruments (two-stage
+least squares; the grouping of Wald 1940 is the part with the power levels):
+
+* which of ≤ 16 equally filled bands the power of this second is in,
+* the power of this second, of the one before and the one after; total SM time, which is exact too,
+* the SM time of every process in the eight seconds before and the eight after.
+
+So power steps are matched with those who came and went with them, however little one second's
+samples say. The first stage's rest noise only pulls the weights towards the common slope.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from submeter.attribution.linear import (
+    Lower,
+    Vector,
+    add_outer,
+    cholesky,
+    dot,
+    forward,
+    forward_rows,
+    gram,
+    quadratic,
+)
+
+WINDOW: Final = 8
+"""Seconds before and after that stand in for a process's SM time in this second."""
+HALF_LIFE: Final = 7_200
+"""After so many seconds of sharing what was seen counts half."""
+SAMPLES_PER_S: Final = 7.2
+"""The driver's ring: 72 samples in 10 s (NVIDIA's open kernel modules, GPUMON)."""
+
+_FIXED: Final = 5  # 1, power now, before and after, total SM time
+_BANDS: Final = 16
+_BAND_SECONDS: Final = 60
+_FINE_BANDS: Final = 192
+_GROWTH: Final = 2 ** (1 / HALF_LIFE)
+_RIDGE: Final = 1e-3
+
+
+class Second(NamedTuple):
+    """SM time by column as shares of the time, and dynamic power."""
+
+    x: Vector
+    watts: float
+
+
+@dataclass(slots=True)
+class _Band:
+    """Sums over the seconds whose power was in a narrow band."""
+
+    mass: float
+    z: Vector
+    x: Vector
+    watts: float
+
+
+class Normal(NamedTuple):
+    """matrix · β ≈ right, with the noise variance of one second's power left unexplained."""
+
+    matrix: Lower
+    right: Vector
+    seconds: float
+    slope: float  # common watts per unit of SM time
+    exact: bool  # shares without sampling noise: plain least squares
+    instruments: int
+
+
+class Moments:
+    """Sums over seconds, recent ones counting more. Columns are processes."""
+
+    def __init__(self) -> None:
+        self.columns = 0
+        self._recent: deque[Second] = deque()
+        self._window: Vector = []  # Σ x over the seconds in `_recent`
+        self._weight = 1.0
+        self._mass = 0.0
+        self._zz: Lower = [[0.0] * (i + 1) for i in range(_FIXED)]
+        self._zx: list[Vector] = [[] for _ in range(_FIXED)]
+        self._zy: Vector = [0.0] * _FIXED
+        self._xx: Lower = []
+        self._xy: Vector = []
+        self._yy = 0.0
+        self._noise: Vector = []  # Σ total SM time · x
+        self._bands: dict[int, _Band] = {}
+        self._step_watts = 0.125
+
+    def add_column(self) -> None:
+        """One more process; it did nothing so far."""
+        self.columns += 1
+        for second in self._recent:
+            second.x.append(0.0)
+        self._window.append(0.0)
+        for row in self._zx:
+            row.append(0.0)
+        self._zz.append([0.0] * (_FIXED + self.columns))
+        self._zx.append([0.0] * self.columns)
+        self._zy.append(0.0)
+        self._xx.append([0.0] * self.columns)
+        self._xy.append(0.0)
+        self._noise.append(0.0)
+        for band in self._bands.values():
+            band.z.append(0.0)
+            band.x.append(0.0)
+
+    def drop_column(self, column: int, beta: float) -> None:
+        """Forgets a process; what it drew, as far as known, is taken off the power."""
+        z = _FIXED + column
+        self.columns -= 1
+        for row in range(len(self._zy)):
+            self._zy[row] -= beta * self._zx[row].pop(column)
+        for vector in (self._zy, self._zz, self._zx):
+            del vector[z]
+        for line in self._zz[z:]:
+            del line[z]
+        mixed = [*self._xx[column], *(row[column] for row in self._xx[column + 1 :])]
+        self._yy += beta * (beta * mixed[column] - 2 * self._xy[column])
+        self._xy = [y - beta * x for y, x in zip(self._xy, mixed, strict=True)]
+        del self._xy[column], self._xx[column], self._window[column], self._noise[column]
+        for line in self._xx[column:]:
+            del line[column]
+        for second in self._recent:
+            del second.x[column]
+        for band in self._bands.values():
+            band.watts -= beta * band.x.pop(column)
+            del band.z[z]
+
+    def observe(self, x: Vector, watts: float) -> None:
+        """The next second; counted as soon as the eight after it are there, too."""
+        self._recent.append(Second(x, watts))
+        self._window = [a + b for a, b in zip(self._window, x, strict=True)]
+        if len(self._recent) > 2 * WINDOW:
+            self._count(WINDOW)
+            gone = self._recent.popleft()
+            self._window = [a - b for a, b in zip(self._window, gone.x, strict=True)]
+
+    def interrupt(self) -> None:
+        """The next second doesn't follow the last one."""
+        self._recent.clear()
+        self._window = [0.0] * self.columns
+
+    @property
+    def seconds(self) -> float:
+        """How many seconds count, recent ones as one."""
+        return self._mass / self._weight
+
+    def noise(self, beta: Vector, samples: float = SAMPLES_PER_S) -> float:
+        """Variance of Σ β·x in one second through the ring's sampling (multinomial)."""
+        spread = dot(self._noise, [b * b for b in beta]) - quadratic(self._xx, beta)
+        return max(0.0, spread) / ((samples - 1) * self._mass) if self._mass else 0.0
+
+    def normal(self) -> Normal | None:
+        """The equations for the weights; None while there is nothing."""
+        used = dot([1.0] * self.columns, self._zx[0])
+        if used <= 0:
+            return None
+        slope = max(self._zy[0], 0.0) / used
+        if self._is_exact(slope):
+            return Normal(self._xx, list(self._xy), self.seconds, slope, True, 0)
+        matrix, right, instruments = self._instrumented()
+        return Normal(matrix, right, self.seconds, slope, False, instruments)
+
+    def first_stage_noise(self, normal: Normal) -> list[Vector]:
+        """The part of ``normal.matrix`` (in full, symmetric) that is sampling noise: each
+        instrument fits a little of it."""
+        size = self.columns
+        if normal.exact:
+            return [[0.0] * size for _ in range(size)]
+        scale = normal.instruments / ((SAMPLES_PER_S - 1) * self._mass)
+        full = [[0.0] * size for _ in range(size)]
+        for i, row in enumerate(self._xx):
+            for j, value in enumerate(row):
+                full[i][j] = full[j][i] = -scale * value
+            full[i][i] += scale * self._noise[i]
+        return full
+
+    def unexplained(self, beta: Vector) -> float:
+        """Mean square of power − Σ β·x."""
+        square = self._yy - 2 * dot(self._xy, beta) + quadratic(self._xx, beta)
+        return max(0.0, square) / self._mass
+
+    def _count(self, at: int) -> None:
+        x, watts = self._recent[at]
+        total = sum(x)
+        before, after = self._recent[at - 1].watts, self._recent[at + 1].watts
+        z = [1.0, watts, before, after, total]
+        z += [around - now for around, now in zip(self._window, x, strict=True)]
+        self._weight *= _GROWTH
+        weight = self._weight
+        if weight > 1e6:
+            self._renormalise()
+            weight = self._weight
+        self._mass += weight
+        add_outer(self._zz, z, z, weight)
+        add_outer(self._zx, z, x, weight)
+        add_outer(self._xx, x, x, weight)
+        scale = weight * watts
+        self._zy = [known + scale * value for known, value in zip(self._zy, z, strict=True)]
+        self._xy = [known + scale * value for known, value in zip(self._xy, x, strict=True)]
+        self._yy += scale * watts
+        scale = weight * total
+        self._noise = [known + scale * value for known, value in zip(self._noise, x, strict=True)]
+        self._band(z, x, watts, weight)
+
+    def _band(self, z: Vector, x: Vector, watts: float, weight: float) -> None:
+        key = int(watts / self._step_watts)
+        band = self._bands.get(key)
+        if band is None:
+            band = self._bands[key] = _Band(0.0, [0.0] * len(z), [0.0] * len(x), 0.0)
+        _add(band, weight, z, x, watts)
+        if len(self._bands) > _FINE_BANDS:
+            self._step_watts *= 2
+            fine, self._bands = self._bands, {}
+            for old, part in fine.items():
+                into = self._bands.setdefault(old // 2, part)
+                if into is not part:
+                    _merge(into, part)
+
+    def _renormalise(self) -> None:
+        by = 1 / self._weight
+        self._weight = 1.0
+        self._mass *= by
+        self._yy *= by
+        for rows in (self._zz, self._zx, self._xx):
+            rows[:] = [[value * by for value in row] for row in rows]
+        self._zy = [value * by for value in self._zy]
+        self._xy = [value * by for value in self._xy]
+        self._noise = [value * by for value in self._noise]
+        for band in self._bands.values():
+            band.mass *= by
+            band.watts *= by
+            band.z = [value * by for value in band.z]
+            band.x = [value * by for value in band.x]
+
+    def _is_exact(self, slope: float) -> bool:
+        """Least squares leaves far less than the ring's sampling would: so it isn't sampled."""
+        ridge = 1e-6 * sum(row[-1] for row in self._xx) / self.columns
+        matrix = [[*row[:-1], row[-1] + ridge] for row in self._xx]
+        factor = cholesky(matrix)
+        left = [y - slope * x for y, x in zip(self._xy, _row_sums(self._xx), strict=True)]
+        half = forward(factor, left)
+        beta = [slope + value for value in _backward(factor, half)]
+        expected = self.noise(beta)
+        return expected > 0 and self.unexplained(beta) < 0.3 * expected
+
+    def _instrumented(self) -> tuple[Lower, Vector, int]:
+        """Second-stage equations: what the instruments say of the SM times and of the power."""
+        bands = self._wide_bands()
+        zz: Lower = [row[1:] for row in self._zz[1:]]  # the bands make a constant superfluous
+        zx = [*self._zx[1:]]
+        zy = [*self._zy[1:]]
+        for number, band in enumerate(bands):
+            zz.append([*band.z[1:], *([0.0] * number), band.mass])
+            zx.append(band.x)
+            zy.append(band.watts)
+        scales = [max(row[-1], 1e-30) ** -0.5 for row in zz]
+        for i, row in enumerate(zz):
+            scale = scales[i]
+            zz[i] = [value * scale * other for value, other in zip(row, scales, strict=False)]
+            zz[i][i] = 1 + _RIDGE
+        factor = cholesky(zz)
+        scaled = [[value * scale for value in row] for row, scale in zip(zx, scales, strict=True)]
+        x_half = forward_rows(factor, scaled)
+        y_half = forward(factor, [value * scale for value, scale in zip(zy, scales, strict=True)])
+        right = [0.0] * self.columns
+        for row, value in zip(x_half, y_half, strict=True):
+            right = [known + value * other for known, other in zip(right, row, strict=True)]
+        return gram(x_half, self.columns), right, len(zz)
+
+    def _wide_bands(self) -> list[_Band]:
+        """Neighbouring bands together until each holds about as many seconds."""
+        count = min(_BANDS, max(3, int(self.seconds / _BAND_SECONDS)))
+        each = self._mass / count
+        wide: list[_Band] = []
+        for key in sorted(self._bands):
+            band = self._bands[key]
+            if wide and wide[-1].mass < each:
+                _merge(wide[-1], band)
+            else:
+                wide.append(_Band(band.mass, list(band.z), list(band.x), band.watts))
+        return wide
+
+
+def _add(band: _Band, weight: float, z: Vector, x: Vector, watts: float) -> None:
+    band.mass += weight
+    band.watts += weight * watts
+    band.z = [known + weight * value for known, value in zip(band.z, z, strict=True)]
+    band.x = [known + weight * value for known, value in zip(band.x, x, strict=True)]
+
+
+def _merge(into: _Band, other: _Band) -> None:
+    into.mass += other.mass
+    into.watts += other.watts
+    into.z = [a + b for a, b in zip(into.z, other.z, strict=True)]
+    into.x = [a + b for a, b in zip(into.x, other.x, strict=True)]
+
+
+def _row_sums(matrix: Lower) -> Vector:
+    sums = [sum(row) for row in matrix]
+    for i, row in enumerate(matrix):
+        for j in range(i):
+            sums[j] += row[j]
+    return sums
+
+
+def _backward(factor: Lower, right: Vector) -> Vector:
+    """Solves Lᵀ · result = right."""
+    result = list(right)
+    for i in range(len(factor) - 1, -1, -1):
+        result[i] /= factor[i][-1]
+        scale = result[i]
+        for j in range(i):
+            result[j] -= factor[i][j] * scale
+    return result

@@ -1,0 +1,273 @@
+"""Who worked how long and what power was drawn in, watts per unit of SM time by process out.
+
+β = argmin over β ≥ 0 of (βᵀAβ − 2βᵀb) / v + Σ (βᵢ − priorᵢ)² / sdᵢ²
+
+A and b come from `moments`, v is the variance that the ring's sampling gives one second's Σ βx, the
+prior is the common slope or what the same program was seen to draw before. Where shares don't
+vary, A says nothing and β stays at its prior with the prior's width: the covariance says so.
+"""
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from submeter.attribution.linear import Lower, Vector, dot, inverse, quadratic, times
+from submeter.attribution.moments import Moments, Normal
+
+K = TypeVar("K", bound=Hashable)
+
+PRIOR_SD: Final = 0.7
+"""Of the common slope: a 10× range of watts per SM time, evenly in its logarithm, has 0.66."""
+_NEEDED: Final = 24
+"""Seconds before the first try."""
+_CAUTION: Final = 2.0
+"""v is taken this many times larger: weights that are steady only by and large."""
+_SMALLEST: Final = 0.03  # of the common slope
+_SOLO_SD: Final = 0.1  # of the common slope: how far seconds alone may be from those together
+_SOLO_LIMIT: Final = 0.03  # … however many there are
+_MODEL_SD: Final = 0.02  # of the common slope: nothing is known better than that
+_ALUMNI: Final = 4
+_ROUNDS: Final = 6
+_PAUSE: Final = 30  # seconds between solutions, at most
+_FEW: Final = 8  # so many processes are solved at that pace, more at half of it
+
+
+class Prior(NamedTuple):
+    """What to expect of a process before seeing it, in watts per unit of SM time."""
+
+    watts: float
+    sd_watts: float
+
+
+@dataclass(slots=True)
+class _Process:
+    """A column of the regression."""
+
+    live: bool = True
+    prior: Prior | None = None
+    solo_xx: float = 0.0
+    solo_xy: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Weights(Generic[K]):
+    """What is known of those who share a GPU. ``learnt`` False: the common slope fits as well."""
+
+    keys: tuple[K, ...]
+    watts: tuple[float, ...]
+    covariance: tuple[tuple[float, ...], ...]
+    slope: float
+    learnt: bool
+    exact: bool = False
+    index: dict[K, int] = field(default_factory=dict)
+
+    def of(self, key: K) -> float:
+        """Watts per unit of SM time to reckon with; the common slope for strangers."""
+        at = self.index.get(key)
+        return self.watts[at] if self.learnt and at is not None else self.slope
+
+
+class WeightLearner(Generic[K]):
+    """Learns the weights of those who share one GPU. One thread."""
+
+    def __init__(self) -> None:
+        self._moments = Moments()
+        self._keys: list[K] = []
+        self._processes: dict[K, _Process] = {}
+        self._weights: Weights[K] | None = None
+        self._seconds = 0
+        self._due = _NEEDED
+
+    @property
+    def weights(self) -> Weights[K] | None:
+        """As learnt last."""
+        return self._weights
+
+    def knows(self, key: K) -> bool:
+        """Whether that process has a column."""
+        return key in self._processes
+
+    def meet(self, key: K, prior: Prior | None) -> None:
+        """A process comes to this GPU, or comes back."""
+        process = self._processes.get(key)
+        if process is None:
+            self._processes[key] = _Process(prior=prior)
+            self._keys.append(key)
+            self._moments.add_column()
+        else:
+            process.live = True
+
+    def retain(self, live: set[K]) -> None:
+        """All others have gone. A few are kept, since what they drew tells of who stayed."""
+        for key, process in self._processes.items():
+            process.live = key in live
+        gone = [key for key in self._keys if not self._processes[key].live]
+        for key in gone[: max(0, len(gone) - _ALUMNI)]:
+            column = self._keys.index(key)
+            self._moments.drop_column(column, self._beta(key))
+            del self._keys[column], self._processes[key]
+            self._weights = None if self._weights is None else _without(self._weights, key)
+
+    def together(self, sm_time: dict[K, float], watts: float) -> bool:
+        """A second of shared use: shares of the time by process, dynamic power. True if that
+        made for new weights."""
+        self._moments.observe([sm_time.get(key, 0.0) for key in self._keys], watts)
+        self._seconds += 1
+        if self._seconds < self._due:
+            return False
+        pause = _PAUSE if len(self._keys) <= _FEW else 2 * _PAUSE
+        self._due += min(pause, self._seconds // 4)
+        self._solve()
+        return True
+
+    def alone(self, key: K, share: float, watts: float) -> None:
+        """A second in which nobody else was there: the device's own utilisation is exact."""
+        process = self._processes.get(key)
+        if process is not None:
+            process.solo_xx += share * share
+            process.solo_xy += share * watts
+
+    def interrupt(self) -> None:
+        """Time passed that wasn't seen."""
+        self._moments.interrupt()
+
+    def _beta(self, key: K) -> float:
+        return 0.0 if self._weights is None else self._weights.of(key)
+
+    def _solve(self) -> None:
+        normal = self._moments.normal()
+        if normal is None or not self._keys:
+            return
+        slope = normal.slope
+        prior_at, prior_info = self._priors(slope)
+        right_solo = self._solo(slope, prior_at, prior_info)
+        centre = prior_at
+        moved = [r - t for r, t in zip(normal.right, times(normal.matrix, centre), strict=True)]
+        beta = list(centre)
+        posterior: list[Vector] = []
+        noise = 0.0
+        for _ in range(_ROUNDS):
+            noise = self._noise(normal, beta)
+            full = [[value / noise for value in row] for row in normal.matrix]
+            for i, information in enumerate(prior_info):
+                full[i][i] += information
+            posterior = inverse(full)
+            pull = [m / noise + s for m, s in zip(moved, right_solo, strict=True)]
+            step = [dot(row, pull) for row in posterior]
+            beta = _bounded(
+                full,
+                [c + d for c, d in zip(centre, step, strict=True)],
+                pull,
+                centre,
+                _SMALLEST * slope,
+            )
+        covariance = self._covariance(normal, noise, posterior, prior_info)
+        self._weights = Weights(
+            tuple(self._keys),
+            tuple(beta),
+            covariance,
+            slope,
+            self._improves(normal, beta, noise, posterior),
+            normal.exact,
+            {key: i for i, key in enumerate(self._keys)},
+        )
+
+    def _priors(self, slope: float) -> tuple[Vector, Vector]:
+        """Where each weight is expected, and how strongly."""
+        at, information = [], []
+        for key in self._keys:
+            prior = self._processes[key].prior or Prior(slope, PRIOR_SD * slope)
+            at.append(prior.watts)
+            information.append(1 / max(prior.sd_watts, _SMALLEST * slope) ** 2)
+        return at, information
+
+    def _solo(self, slope: float, centre: Vector, information: Vector) -> Vector:
+        """Adds what seconds alone say."""
+        right = []
+        variance = (_SOLO_SD * slope) ** 2
+        for i, key in enumerate(self._keys):
+            process = self._processes[key]
+            if process.solo_xx <= 0:
+                right.append(0.0)
+                continue
+            scale = min(1 / variance, 1 / (process.solo_xx * (_SOLO_LIMIT * slope) ** 2))
+            information[i] += scale * process.solo_xx
+            right.append(scale * (process.solo_xy - process.solo_xx * centre[i]))
+        return right
+
+    def _noise(self, normal: Normal, beta: Vector) -> float:
+        least = (0.01 * normal.slope) ** 2
+        if normal.exact:
+            return max(_CAUTION * self._moments.unexplained(beta), least)
+        return max(_CAUTION * self._moments.noise(beta), least)
+
+    def _covariance(
+        self, normal: Normal, noise: float, posterior: list[Vector], information: Vector
+    ) -> tuple[tuple[float, ...], ...]:
+        """Of the weights' errors. N, the sampling noise that the first stage leaves in the matrix,
+        pulls towards the prior by S·N/v, which is off by the prior's width P⁻¹:
+        S + S·N/v·S + (S·N/v)·P⁻¹·(S·N/v)ᵀ."""
+        floor = (_MODEL_SD * normal.slope) ** 2
+        left = self._moments.first_stage_noise(normal)
+        pulled = [[dot(row, column) / noise for column in left] for row in posterior]
+        spread = [
+            [q / math.sqrt(p) for q, p in zip(row, information, strict=True)] for row in pulled
+        ]
+        return tuple(
+            tuple(
+                value + dot(pulled[i], posterior[j]) + dot(spread[i], spread[j]) + floor * (i == j)
+                for j, value in enumerate(row)
+            )
+            for i, row in enumerate(posterior)
+        )
+
+    def _improves(
+        self, normal: Normal, beta: Vector, noise: float, posterior: list[Vector]
+    ) -> bool:
+        """Whether the weights explain more than noise would, or were known beforehand."""
+        if any(p.prior is not None or p.solo_xx > 0 for p in self._processes.values()):
+            return True
+        common = [normal.slope] * len(beta)
+        gain = (_misfit(normal, common) - _misfit(normal, beta)) / noise
+        told = sum(dot(row, _column(normal.matrix, i)) / noise for i, row in enumerate(posterior))
+        return gain > told + 2 * math.sqrt(2 * told)
+
+
+def _misfit(normal: Normal, beta: Vector) -> float:
+    return quadratic(normal.matrix, beta) - 2 * dot(normal.right, beta)
+
+
+def _column(matrix: Lower, i: int) -> Vector:
+    return [*matrix[i], *(row[i] for row in matrix[i + 1 :])]
+
+
+def _bounded(full: Lower, beta: Vector, pull: Vector, centre: Vector, least: float) -> Vector:
+    """β ≥ least by coordinate descent, where the free solution isn't."""
+    if min(beta) >= least:
+        return beta
+    beta = [max(value, least) for value in beta]
+    columns = [_column(full, i) for i in range(len(beta))]
+    for _ in range(10):
+        for i, column in enumerate(columns):
+            gradient = pull[i] - dot(column, [b - c for b, c in zip(beta, centre, strict=True)])
+            beta[i] = max(least, beta[i] + gradient / column[i])
+    return beta
+
+
+def _without(weights: Weights[K], key: K) -> Weights[K]:
+    """The same without one process."""
+    at = weights.index.get(key)
+    if at is None:
+        return weights
+    keep = [i for i in range(len(weights.keys)) if i != at]
+    keys = tuple(weights.keys[i] for i in keep)
+    return Weights(
+        keys,
+        tuple(weights.watts[i] for i in keep),
+        tuple(tuple(weights.covariance[i][j] for j in keep) for i in keep),
+        weights.slope,
+        weights.learnt,
+        weights.exact,
+        {k: i for i, k in enumerate(keys)},
+    )

@@ -117,7 +117,7 @@ class DurableLedger:
         for history in loaded.gpus.values():
             self._continue(history)
         self._durable = self._live.copy()
-        self._session = session._replace(id=loaded.sessions + 1)
+        self._session = session._replace(id=loaded.sessions + 1, ledger=loaded.ledger_id)
         self._chain("sessions", tuple(self._session))
 
     @property

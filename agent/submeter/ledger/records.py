@@ -18,6 +18,7 @@ class Session(NamedTuple):
     boot_id: str  # empty where readings are simulated or replayed: each start is its own world
     wall_ns: int
     boottime_ns: int
+    ledger: str = ""  # whose; a second place for what all hashes begin with
 
 
 class Gpu(NamedTuple):

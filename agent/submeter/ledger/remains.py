@@ -19,7 +19,7 @@ from submeter.ledger.book import Tip
 from submeter.ledger.load import checked_open
 from submeter.ledger.records import Gpu, Series, Session
 from submeter.ledger.repair import mend
-from submeter.ledger.rows import LEVELS, TOP, BadRow, Row, Sealed, decode, genesis, link
+from submeter.ledger.rows import LEVELS, TOP, Row, Sealed, decode, genesis, link
 from submeter.ledger.schema import CHAINED, GPU_COLUMNS, chain_start, chained, gpu_hash
 
 _WINDOW: Final = 256
@@ -54,22 +54,27 @@ class Remains:
 def remains_of(path: Path) -> Remains:
     """Reads whatever can be read of a file, from a copy; nothing at all is an answer, too."""
     found = _remains_of(path, mended=False)
-    return found if found.gpus else _remains_of(path, mended=True)
+    return found if found.gpus and not found.bad else _better(found, _remains_of(path, mended=True))
+
+
+def _better(one: Remains, other: Remains) -> Remains:
+    """Whichever has more rows."""
+    count = [sum(len(gpu.all_rows()) for gpu in each.gpus) for each in (one, other)]
+    return one if count[0] >= count[1] else other
 
 
 def _remains_of(path: Path, *, mended: bool) -> Remains:
     found = Remains()
     with _copy(path, mended=mended) as connection:
-        try:
-            ledger = chains.ledger_id(connection)
-        except chains.UNREADABLE:
+        ledger = _ledger_id(connection)
+        if not ledger:
             return found
         gpus = _gpus(connection, ledger)
         uuids = {gpu.id: gpu.uuid for gpu in gpus}
         for values in _proved(connection, ledger, "series", found):
             try:
                 series = chains.as_series(values, uuids)
-            except BadRow:
+            except chains.UNREADABLE:
                 found.bad += 1
                 continue
             found.series[series.id] = series
@@ -97,6 +102,15 @@ def _copy(path: Path, *, mended: bool) -> Iterator[sqlite3.Connection]:
             yield connection
         finally:
             connection.close()
+
+
+def _ledger_id(connection: sqlite3.Connection) -> str:
+    """Which ledger it is: as it says, or else as a session says."""
+    try:
+        return chains.ledger_id(connection)
+    except chains.UNREADABLE:
+        stated = {row[0] for row in _readable(connection, "sessions", ("ledger",))}
+        return str(stated.pop()) if len(stated) == 1 else ""
 
 
 def _gpus(connection: sqlite3.Connection, ledger: str) -> list[Gpu]:
@@ -183,7 +197,7 @@ def _content(before: bytes | None, sealed: Sealed) -> Row | None:
         return None
     try:
         return decode(sealed.level, sealed.start_s, sealed.body)
-    except BadRow:
+    except chains.UNREADABLE:
         return None
 
 
@@ -195,7 +209,7 @@ def _open(connection: sqlite3.Connection, remains: GpuRemains, before: Tip, foun
             try:
                 remains.open = checked_open(before, gpu, (values[0], *values[1:]))
                 remains.state = values[2]
-            except BadRow:
+            except chains.UNREADABLE:
                 found.bad += 1
 
 

@@ -98,13 +98,14 @@ class _Chains:
         self.rows: list[Chained] = []
         self.names: dict[int, int] = {}  # old number of a series → new one
         self._tips = loaded.tips
+        self._ledger_id = loaded.ledger_id
 
     def sessions(self, remains: Remains) -> None:
         """Adds all sessions; one that is gone is of no boot, so that no meter goes on from it."""
         named = [row.session for one in remains.gpus for row in one.all_rows()]
         for number in range(1, max([*remains.sessions, *named], default=0) + 1):
             session = remains.sessions.get(number) or Session(number, "", "", "", "", 0, 0)
-            self._add("sessions", tuple(session))
+            self._add("sessions", tuple(session._replace(ledger=self._ledger_id)))
 
     def series(self, remains: Remains) -> dict[int, int]:
         """Adds all series, and one of each GPU for what is nobody's now; these by GPU."""

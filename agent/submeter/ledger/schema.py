@@ -18,7 +18,7 @@ TABLES: Final[dict[str, str]] = {
     # One row per start of the agent.
     "sessions": "(id INTEGER PRIMARY KEY, backend TEXT NOT NULL, version TEXT NOT NULL,"
     " config TEXT NOT NULL, boot_id TEXT NOT NULL, wall_ns INTEGER NOT NULL,"
-    " boottime_ns INTEGER NOT NULL, hash BLOB NOT NULL)",
+    " boottime_ns INTEGER NOT NULL, ledger TEXT NOT NULL, hash BLOB NOT NULL)",
     # The same board simulated or replayed is another GPU than the real one.
     "gpus": "(id INTEGER PRIMARY KEY, uuid TEXT NOT NULL, backend TEXT NOT NULL,"
     " name TEXT NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL,"
@@ -52,7 +52,9 @@ MIGRATIONS: Final[Sequence[Migration]] = (
 )
 
 CHAINED: Final[dict[str, Sequence[str]]] = {
-    "sessions": ("id", "backend", "version", "config", "boot_id", "wall_ns", "boottime_ns"),
+    "sessions": (
+        *("id", "backend", "version", "config", "boot_id", "wall_ns", "boottime_ns", "ledger"),
+    ),
     "series": (
         *("id", "gpu", "mig", "component", "method", "phase", "workload", "user"),
         *("namespace", "pod", "container", "job", "shown"),

@@ -125,5 +125,5 @@ def test_an_agent_goes_on_from_any_damage(
         after["GPU-1"] = after.get("GPU-1", 0) - 5
         if aside or not found.problem:
             assert all(after.get(gpu, 0) <= energy_uj for gpu, energy_uj in before.items()), offset
-            kept += after == before
+        kept += after == before
     assert kept > 0.9 * len(offsets), f"totals kept {kept} of {len(offsets)} times"

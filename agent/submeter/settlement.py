@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from submeter.attribution import FloorLearner, split
+from submeter.attribution import FloorLearner, Programs, split
 from submeter.ledger import DurableLedger, Ledger
 from submeter.metering import AVERAGE_LAG_NS, CrossCheck
 from submeter.model import (
     Account,
     AgentUse,
+    Component,
     GpuState,
     Histogram,
     Interval,
@@ -23,17 +24,16 @@ from submeter.model import (
     ProcessKey,
     ProcessView,
     Snapshot,
-    Usage,
 )
-from submeter.sampling.watch import Batch, Closed, GpuWatch, Held
+from submeter.sampling.watch import Closed, GpuWatch
+from submeter.signals import Signals
 from submeter.units import NS_PER_S, mean_power_mw
 from submeter.workloads import ProcessTable
 
 UNRESOLVED: Final = Owner(Phase.UNATTRIBUTED, workload="(unresolved)")
 """Whoever is behind a PID that means nothing here: never a stranger's name."""
 
-_STALE_SIGNAL_NS: Final = 10 * NS_PER_S
-"""The driver's ring of utilisation samples is that long; older shares say nothing."""
+_NOBODY: Final = frozenset({Phase.IDLE, Phase.UNATTRIBUTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,8 @@ class _Board:
     """What a settlement remembers of a GPU until the next one."""
 
     floors: FloorLearner
+    signals: Signals
     crosscheck: CrossCheck | None = None
-    sm_time: dict[int, int] | None = None  # PID → SM time of the last utilisation call
-    sm_time_at_ns: int = 0
     power_mw: dict[Account, int] | None = None
     turn: int = 0
 
@@ -85,6 +84,7 @@ class Settlement:
         self._table = table
         self._watches = watches
         self._boards: dict[str, _Board] = {}
+        self._programs = Programs()
         self._sequence = 0
 
     def settle(self, now_ns: int, wall_ns: int, health: Health) -> Snapshot:
@@ -109,6 +109,7 @@ class Settlement:
             energy_uj=self._ledger.accounts(),
             remembered=self._ledger.remembered(),
             power_mw=powers,
+            standard_error_uj=self._standard_errors(),
             components_up=dict(health.components_up),
             lateness=health.lateness,
             agent=health.own,
@@ -117,23 +118,24 @@ class Settlement:
             notice=self._about.notice,
         )
 
-    def _board(self, uuid: str) -> _Board:
+    def _board(self, uuid: str, name: str = "") -> _Board:
         board = self._boards.get(uuid)
         if board is None:
-            board = self._boards[uuid] = _Board(FloorLearner())
+            board = self._boards[uuid] = _Board(FloorLearner(), Signals(name, self._programs))
         return board
 
     def _settle_gpu(self, watch: GpuWatch, now_ns: int) -> None:
-        board = self._board(watch.info.uuid)
+        board = self._board(watch.info.uuid, watch.info.name)
         self._ledger.describe(watch.info)
-        _take_signal(board, watch, now_ns)
+        floors = board.floors.floors(_temperature_c(watch))
+        board.signals.take(watch, now_ns, floors, self._owner)
         energy_uj: dict[Account, int] = {}
         duration_ns = 0
         while watch.closed:
             closed = watch.closed.popleft()
             interval = closed.interval
             board.turn += 1
-            postings = self._book(closed, board, _temperature_c(watch))
+            postings = self._book(closed, board, watch)
             _check(board, watch, interval)
             if interval.observed:  # energy of a time long past is no power of now
                 duration_ns += interval.end_ns - interval.start_ns
@@ -147,33 +149,40 @@ class Settlement:
                 for account, booked_uj in energy_uj.items()
             }
 
-    def _book(
-        self, closed: Closed, board: _Board, temperature_c: int | None
-    ) -> tuple[Posting, ...]:
+    def _book(self, closed: Closed, board: _Board, watch: GpuWatch) -> tuple[Posting, ...]:
         interval = closed.interval
-        usage = self._usage(closed.held, board)
+        temperature_c = _temperature_c(watch)
+        floors = board.floors.floors(temperature_c)
+        board.signals.alone(interval, closed.held, _utilisation(watch, interval), floors)
+        usage = board.signals.usage(interval, closed.held, floors, self._owner)
         held = None if closed.held is None else bool(closed.held)
         board.floors.observe(interval, held, temperature_c)
-        postings = split(interval, usage, board.floors.floors(temperature_c), turn=board.turn)
-        return self._ledger.post(interval, postings)
-
-    def _usage(self, held: tuple[Held, ...] | None, board: _Board) -> Usage | None:
-        if held is None:
-            return None
-        owners = tuple(self._owner(one.key) for one in held)
-        sm_time = board.sm_time
-        if sm_time is None or len(held) < 2:
-            return Usage(holders=owners)
-        known = {one.holder.pid for one in held}
-        return Usage(
-            holders=owners,
-            sm_time={i: sm_time.get(one.holder.pid, 0) for i, one in enumerate(held)},
-            foreign_sm_time=sum(time for pid, time in sm_time.items() if pid not in known),
+        self._table.feel(
+            interval.gpu_uuid,
+            closed.held[0].key if closed.held is not None and len(closed.held) == 1 else None,
+            interval.end_ns,
+            mean_power_mw(interval.energy_uj, interval.end_ns - interval.start_ns),
         )
+        postings = split(interval, usage, floors, turn=board.turn)
+        return self._ledger.post(interval, postings)
 
     def _owner(self, key: ProcessKey | None) -> Owner:
         seen = None if key is None else self._table.view(key)
         return UNRESOLVED if seen is None else seen.owner
+
+    def _standard_errors(self) -> dict[Account, int]:
+        """Of all work booked to somebody: 0 where it didn't have to be split."""
+        errors_uj = {
+            account: 0
+            for account in self._ledger.accounts()
+            if account.component is Component.DYNAMIC and account.owner.phase not in _NOBODY
+        }
+        for uuid, board in self._boards.items():
+            for (owner, mig), error_uj in board.signals.sharing.standard_errors().items():
+                account = Account(uuid, mig, Component.DYNAMIC, owner)
+                if account in errors_uj:
+                    errors_uj[account] = error_uj
+        return errors_uj
 
     def _state(self, watch: GpuWatch, now_ns: int, health: Health) -> GpuState:
         uuid = watch.info.uuid
@@ -242,25 +251,12 @@ def _keys(watches: Sequence[GpuWatch]) -> list[ProcessKey]:
     return list(keys)
 
 
-def _take_signal(board: _Board, watch: GpuWatch, now_ns: int) -> None:
-    """Adds up the SM time by PID of all utilisation calls since the last settlement.
-
-    Each call's percents are of the time since the call before, so SM time is their product.
-    Without a new call the last one stands in, for as long as the driver's own ring is long.
-    """
-    batches: list[Batch] = []
-    while watch.batches:
-        batches.append(watch.batches.popleft())
-    if batches:
-        sm_time: dict[int, int] = {}
-        for batch in batches:
-            for sample in batch.samples:
-                used = sample.sm_percent * batch.elapsed_ns
-                sm_time[sample.pid] = sm_time.get(sample.pid, 0) + used
-        board.sm_time = sm_time
-        board.sm_time_at_ns = now_ns
-    elif now_ns - board.sm_time_at_ns > _STALE_SIGNAL_NS:
-        board.sm_time = None
+def _utilisation(watch: GpuWatch, interval: Interval) -> int | None:
+    """The GPU's utilisation, if it is of about that interval."""
+    activity = watch.activity
+    if activity is None or abs(activity.at_ns - interval.end_ns) > NS_PER_S:
+        return None
+    return activity.utilization_percent
 
 
 def _temperature_c(watch: GpuWatch) -> int | None:

@@ -26,7 +26,7 @@ class Assigned(NamedTuple):
 
 def assigned(message: bytes) -> tuple[Assigned, ...]:
     """Every container of a ListPodResourcesResponse. Raises ValueError where it is none."""
-    found = []
+    found: list[Assigned] = []
     for number, pod in _fields(message):
         if number == 1 and isinstance(pod, bytes):
             found.extend(_pod(pod))

@@ -15,6 +15,8 @@ from submeter.units import NS_PER_S
 from submeter.workloads.labels import Labels
 from submeter.workloads.naming import owner
 from submeter.workloads.recognise import Judge, recognise
+from submeter.workloads.rhythm import Window
+from submeter.workloads.rhythm import judge as judge_rhythm
 
 YOUNG_NS: Final = (1 * NS_PER_S, 5 * NS_PER_S, 30 * NS_PER_S)
 """Ages at which everybody is looked at again."""
@@ -77,6 +79,7 @@ class ProcessTable:
         self._grace_ns = grace_ns
         self._limit = limit
         self._seen: dict[ProcessKey, Seen] = {}
+        self._windows: dict[str, tuple[ProcessKey, Window]] = {}  # by GPU: its only holder
         self._waiting: dict[ProcessKey, None] = {}  # to be asked for their ports, in this order
 
     def __len__(self) -> int:
@@ -102,6 +105,27 @@ class ProcessTable:
     def view(self, key: ProcessKey) -> Seen | None:
         """Who that is; None if nobody could tell: its energy is then nobody's in particular."""
         return self._declared.get(key) or self._seen.get(key)
+
+    def feel(self, gpu: str, key: ProcessKey | None, end_ns: int, power_mw: int) -> None:
+        """What a GPU drew in an interval that ended then, and who had it to himself (None: nobody,
+        or not alone). Where nothing else says what he does, three minutes of it may."""
+        held = self._windows.get(gpu)
+        if key is None or held is None or held[0] != key:
+            self._windows.pop(gpu, None)
+            if key is not None:
+                held = self._windows[gpu] = (key, Window.empty())
+        if key is None or held is None:
+            return
+        window = held[1]
+        window.add(end_ns, power_mw)
+        seen = self._seen.get(key)
+        if seen is None or seen.verdict.phase is not Phase.UNKNOWN or not window.due(end_ns):
+            return
+        rhythm = judge_rhythm(window.samples)
+        if rhythm.phase is Phase.TRAINING and seen.verdict.source == "none":
+            verdict = Verdict(rhythm.phase, rhythm.confidence, (rhythm.evidence,), "recognised")
+            owner_ = seen.owner._replace(phase=rhythm.phase)
+            self._seen[key] = replace(seen, owner=owner_, verdict=verdict, due_ns=None)
 
     def _labelled(self, now_ns: int) -> Iterator[tuple[ProcessKey, Seen]]:
         """Everybody who said something of himself, as he is to be seen now."""

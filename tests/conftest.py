@@ -1,12 +1,14 @@
-"""Fixtures for all tests: the stand-in NVML library and one scripted world on it."""
+"""For all tests: how Hypothesis searches, and the stand-in NVML library with a scripted world."""
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.standin import standin as standin_module
@@ -16,6 +18,13 @@ else:
     standin_module = importlib.util.module_from_spec(_spec)
     sys.modules["standin"] = standin_module  # dataclasses look their module up
     _spec.loader.exec_module(standin_module)
+
+
+# No time limits per example: machines that run tests are busy. CI tries the same examples each time,
+# so that a change is judged by itself; everywhere else every run looks somewhere new.
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 @pytest.fixture(scope="session")

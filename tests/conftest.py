@@ -20,8 +20,8 @@ else:
     _spec.loader.exec_module(standin_module)
 
 
-# No time limits per example: machines that run tests are busy. CI tries the same examples each time,
-# so that a change is judged by itself; everywhere else every run looks somewhere new.
+# No time limits per example: machines that run tests are busy. CI tries the same examples each
+# time, so that a change is judged by itself; everywhere else every run looks somewhere new.
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")

@@ -292,6 +292,9 @@ class Usage:
     sm_time: Mapping[int, int] | None = None  # index into holders → SM time
     foreign_sm_time: int = 0  # SM time of PIDs that are no known holder
     mig: tuple[str, ...] = ()  # profile and instance of each holder; empty where not partitioned
+    weights: Mapping[int, int] | None = None  # index into holders → learnt weight; None: not learnt
+    foreign_weight: int = 0
+    mig_activity: Mapping[str, int] | None = None  # busy time of each instance, in any common unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +385,7 @@ class Snapshot:
     gpus: tuple[GpuState, ...] = ()
     energy_uj: Mapping[Account, int] = field(default_factory=dict)
     power_mw: Mapping[Account, int] = field(default_factory=dict)  # last settlement, by account
+    standard_error_uj: Mapping[Account, int] = field(default_factory=dict)  # of splitting
     remembered: Mapping[str, int] = field(default_factory=dict)  # GPU UUID → index it had last
     components_up: Mapping[str, bool] = field(default_factory=dict)
     lateness: Histogram | None = None

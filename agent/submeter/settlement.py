@@ -15,6 +15,7 @@ from submeter.model import (
     Account,
     AgentUse,
     Component,
+    Floors,
     GpuState,
     Histogram,
     Interval,
@@ -127,8 +128,8 @@ class Settlement:
     def _settle_gpu(self, watch: GpuWatch, now_ns: int) -> None:
         board = self._board(watch.info.uuid, watch.info.name)
         self._ledger.describe(watch.info)
-        floors = board.floors.floors(_temperature_c(watch))
-        board.signals.take(watch, now_ns, floors, self._owner)
+        held_floors = board.floors.held(_temperature_c(watch))
+        board.signals.take(watch, now_ns, held_floors, self._owner)
         energy_uj: dict[Account, int] = {}
         duration_ns = 0
         while watch.closed:
@@ -152,7 +153,7 @@ class Settlement:
     def _book(self, closed: Closed, board: _Board, watch: GpuWatch) -> tuple[Posting, ...]:
         interval = closed.interval
         temperature_c = _temperature_c(watch)
-        floors = board.floors.floors(temperature_c)
+        floors = _floors(board, watch)
         board.signals.alone(interval, closed.held, _utilisation(watch, interval), floors)
         usage = board.signals.usage(interval, closed.held, floors, self._owner)
         held = None if closed.held is None else bool(closed.held)
@@ -209,7 +210,7 @@ class Settlement:
             unmetered_ns=dict(totals.unmetered_ns),
             throttle_ns=dict(watch.throttle_ns),
             crosscheck_ppm=_crosscheck_ppm(self._board(uuid)),
-            floors=self._board(uuid).floors.floors(_temperature_c(watch)),
+            floors=_floors(self._board(uuid), watch),
             samples=watch.samples,
             missed_ticks=(health.missed_ticks or {}).get(uuid, 0),
             call_ns=tally.call_ns,
@@ -261,6 +262,11 @@ def _utilisation(watch: GpuWatch, interval: Interval) -> int | None:
 
 def _temperature_c(watch: GpuWatch) -> int | None:
     return None if watch.gauges is None else watch.gauges.temperature_core_c
+
+
+def _floors(board: _Board, watch: GpuWatch) -> Floors:
+    """From quiet intervals, else from how power follows SM time."""
+    return board.floors.floors(_temperature_c(watch), board.signals.sharing.floor_mw)
 
 
 def _check(board: _Board, watch: GpuWatch, interval: Interval) -> None:

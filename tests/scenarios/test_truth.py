@@ -49,7 +49,9 @@ def test_two_holders_are_split_and_nobody_is_lost(world: Callable[..., Any]) -> 
     shared.run_for(600)
     last = shared.simulation.finish()
     (gpu,) = last.gpus
-    assert gpu.energy_by_method_uj[Method.PROPORTIONAL] > 0.5 * gpu.energy_uj
+    split_uj = [gpu.energy_by_method_uj[way] for way in (Method.PROPORTIONAL, Method.WEIGHTED)]
+    assert sum(split_uj) > 0.9 * gpu.energy_uj
+    assert split_uj[1] > split_uj[0]
     workloads = {account.owner.workload for account in last.energy_uj}
     assert len(workloads - {"", "(unknown holders)", "(no signal)", "(unknown process)"}) >= 2
 

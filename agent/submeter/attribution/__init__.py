@@ -2,6 +2,16 @@
 
 from submeter.attribution.apportion import apportion
 from submeter.attribution.floors import FloorLearner
-from submeter.attribution.split import split
+from submeter.attribution.sharing import Allotment, Party, Programs, Sharing
+from submeter.attribution.split import dynamic_uj, split
 
-__all__ = ["FloorLearner", "apportion", "split"]
+__all__ = [
+    "Allotment",
+    "FloorLearner",
+    "Party",
+    "Programs",
+    "Sharing",
+    "apportion",
+    "dynamic_uj",
+    "split",
+]

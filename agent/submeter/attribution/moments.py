@@ -28,6 +28,7 @@ from submeter.attribution.linear import (
     forward_rows,
     gram,
     quadratic,
+    times,
 )
 
 WINDOW: Final = 8
@@ -68,13 +69,14 @@ class Normal(NamedTuple):
     matrix: Lower
     right: Vector
     seconds: float
-    slope: float  # common watts per unit of SM time
+    slope: float  # common watts per unit of SM time above the floor
     exact: bool  # shares without sampling noise: plain least squares
     instruments: int
 
 
 class Moments:
-    """Sums over seconds, recent ones counting more. Columns are processes."""
+    """Sums over seconds, recent ones counting more. Column 0 is the floor, which is always there;
+    the others are processes."""
 
     def __init__(self) -> None:
         self.columns = 0
@@ -91,6 +93,7 @@ class Moments:
         self._noise: Vector = []  # Σ total SM time · x
         self._bands: dict[int, _Band] = {}
         self._step_watts = 0.125
+        self.add_column()
 
     def add_column(self) -> None:
         """One more process; it did nothing so far."""
@@ -133,7 +136,7 @@ class Moments:
             del band.z[z]
 
     def observe(self, x: Vector, watts: float) -> None:
-        """The next second; counted as soon as the eight after it are there, too."""
+        """The next second, by column; counted as soon as the eight after it are there, too."""
         self._recent.append(Second(x, watts))
         self._window = [a + b for a, b in zip(self._window, x, strict=True)]
         if len(self._recent) > 2 * WINDOW:
@@ -153,15 +156,16 @@ class Moments:
 
     def noise(self, beta: Vector, samples: float = SAMPLES_PER_S) -> float:
         """Variance of Σ β·x in one second through the ring's sampling (multinomial)."""
+        beta = [0.0, *beta[1:]]
         spread = dot(self._noise, [b * b for b in beta]) - quadratic(self._xx, beta)
         return max(0.0, spread) / ((samples - 1) * self._mass) if self._mass else 0.0
 
-    def normal(self) -> Normal | None:
+    def normal(self, floor_watts: float) -> Normal | None:
         """The equations for the weights; None while there is nothing."""
-        used = dot([1.0] * self.columns, self._zx[0])
+        used = sum(self._zx[0][1:])
         if used <= 0:
             return None
-        slope = max(self._zy[0], 0.0) / used
+        slope = max(self._zy[0] - floor_watts * self._mass, 0.01 * self._zy[0], 0.0) / used
         if self._is_exact(slope):
             return Normal(self._xx, list(self._xy), self.seconds, slope, True, 0)
         matrix, right, instruments = self._instrumented()
@@ -179,6 +183,9 @@ class Moments:
             for j, value in enumerate(row):
                 full[i][j] = full[j][i] = -scale * value
             full[i][i] += scale * self._noise[i]
+        full[0] = [0.0] * size  # the floor is no sample
+        for row in full:
+            row[0] = 0.0
         return full
 
     def unexplained(self, beta: Vector) -> float:
@@ -188,10 +195,11 @@ class Moments:
 
     def _count(self, at: int) -> None:
         x, watts = self._recent[at]
-        total = sum(x)
+        total = sum(x) - x[0]
         before, after = self._recent[at - 1].watts, self._recent[at + 1].watts
         z = [1.0, watts, before, after, total]
         z += [around - now for around, now in zip(self._window, x, strict=True)]
+        z[_FIXED] = 0.0  # the floor around says nothing
         self._weight *= _GROWTH
         weight = self._weight
         if weight > 1e6:
@@ -244,9 +252,10 @@ class Moments:
         ridge = 1e-6 * sum(row[-1] for row in self._xx) / self.columns
         matrix = [[*row[:-1], row[-1] + ridge] for row in self._xx]
         factor = cholesky(matrix)
-        left = [y - slope * x for y, x in zip(self._xy, _row_sums(self._xx), strict=True)]
+        centre = [0.0] + [slope] * (self.columns - 1)
+        left = [y - x for y, x in zip(self._xy, times(self._xx, centre), strict=True)]
         half = forward(factor, left)
-        beta = [slope + value for value in _backward(factor, half)]
+        beta = [c + value for c, value in zip(centre, _backward(factor, half), strict=True)]
         expected = self.noise(beta)
         return expected > 0 and self.unexplained(beta) < 0.3 * expected
 
@@ -300,14 +309,6 @@ def _merge(into: _Band, other: _Band) -> None:
     into.watts += other.watts
     into.z = [a + b for a, b in zip(into.z, other.z, strict=True)]
     into.x = [a + b for a, b in zip(into.x, other.x, strict=True)]
-
-
-def _row_sums(matrix: Lower) -> Vector:
-    sums = [sum(row) for row in matrix]
-    for i, row in enumerate(matrix):
-        for j in range(i):
-            sums[j] += row[j]
-    return sums
 
 
 def _backward(factor: Lower, right: Vector) -> Vector:

@@ -4,16 +4,22 @@ Ties together who there is to learn about (`weights`), what is owed (`tab`) and 
 programs from earlier runs and other boards of the kind.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from submeter.attribution.tab import Tab
-from submeter.attribution.weights import PRIOR_SD, Prior, WeightLearner, Weights
-from submeter.model import Owner, ProcessKey
+from submeter.attribution.weights import PRIOR_SD, UNKNOWN_FLOOR, Prior, WeightLearner, Weights
+from submeter.model import Floors, Owner, ProcessKey
 
 _PROGRAMS: Final = 1_024
 _REMEMBERED_SD: Final = 0.3
 """Of a program's remembered weight: the next run has another model, batch or input."""
+
+
+_ERRORS_EVERY: Final = 30
+_FLOOR_SD_WATTS: Final = 3.0
+_FLOOR_KNOWN: Final = 0.1  # of the common slope: a floor less sure than that isn't used
 
 
 class Party(NamedTuple):
@@ -29,6 +35,11 @@ class Allotment(NamedTuple):
 
     weights: Mapping[Party, int]
     learnt: bool
+
+
+def is_known(floor: Prior, slope: float) -> bool:
+    """Whether a floor is sure enough to be taken off."""
+    return floor.sd_watts <= _FLOOR_KNOWN * slope
 
 
 class Programs:
@@ -75,6 +86,14 @@ class _Rates:
         return value
 
     @property
+    def floor_error_watts(self) -> float:
+        if self._weights is None:
+            return 0.0
+        floor = self._weights.floor
+        unused = 0.0 if is_known(floor, self._weights.slope) else floor.watts
+        return math.hypot(floor.sd_watts, unused)
+
+    @property
     def exact(self) -> bool:
         return self._weights is not None and self._weights.exact
 
@@ -89,6 +108,9 @@ class Sharing:
         self._tab: Tab[Party] = Tab()
         self._owners: dict[ProcessKey | None, Owner] = {}
         self._rates = _Rates(None)
+        self._errors_uj: dict[tuple[Owner, str], float] = {}
+        self._gone_uj2: dict[tuple[Owner, str], float] = {}  # variance of those who are gone
+        self._booked = 0
 
     @property
     def weights(self) -> Weights[ProcessKey | None] | None:
@@ -102,15 +124,29 @@ class Sharing:
                 self._learner.meet(key, self._programs.prior(self._board, owner))
         if holders.keys() != self._owners.keys() - {None}:
             self._learner.retain({None, *holders})
-        self._owners = {**holders}
+        self._owners = {key: owner for key, owner in holders.items()}
 
-    def together(self, sm_time: Mapping[ProcessKey | None, float], watts: float) -> None:
-        """One utilisation call: shares of the time since the one before, dynamic power meanwhile.
-        None: PIDs that are no known holder."""
+    def together(
+        self, sm_time: Mapping[ProcessKey | None, float], watts: float, floor: Floors | None
+    ) -> None:
+        """One utilisation call: shares of the time since the one before (None: of PIDs that are
+        no known holder), power meanwhile, and the floor in it if that is known."""
         if None in sm_time and not self._learner.knows(None):
             self._learner.meet(None, None)
-        if self._learner.together(dict(sm_time), max(watts, 0.0)):
+        known = UNKNOWN_FLOOR
+        if floor is not None:
+            known = Prior((floor.idle_mw + floor.context_mw) / 1000, _FLOOR_SD_WATTS)
+        if self._learner.together(dict(sm_time), max(watts, 0.0), known):
             self._learnt()
+
+    @property
+    def floor_mw(self) -> int:
+        """What the board draws whoever works, as far as that shows in how its power follows the
+        SM time; 0 where it doesn't."""
+        weights = self._learner.weights
+        if weights is None or not is_known(weights.floor, weights.slope):
+            return 0
+        return round(weights.floor.watts * 1000)
 
     def alone(self, key: ProcessKey, share: float, watts: float) -> None:
         """A second with one holder: the GPU's utilisation is that process's."""
@@ -125,16 +161,36 @@ class Sharing:
         weights = self._learner.weights
         learnt = weights is not None and weights.learnt
         parts = self._tab.book(sm_s, energy_uj, seconds, self._rates, pay=learnt)
+        self._booked += 1
+        if self._booked % _ERRORS_EVERY == 0:
+            self._estimate()
         return Allotment(parts, learnt)
 
-    def standard_errors(self) -> dict[tuple[Owner, str], int]:
-        """µJ by owner and MIG instance, of all that was booked to them through a split here."""
-        groups: dict[tuple[Owner, str], list[Party]] = {}
+    def standard_errors(self, *, now: bool = False) -> dict[tuple[Owner, str], int]:
+        """µJ by owner and MIG instance, of all that was booked to them through a split here; as
+        of the last half minute or, for tests, ``now``."""
+        if now:
+            self._estimate()
+        return {group: round(error) for group, error in self._errors_uj.items()}
+
+    def _estimate(self) -> None:
+        """Processes of one owner: errors of those alive add up through their covariance, those
+        of processes that are gone and settled are independent of them."""
+        alive: dict[tuple[Owner, str], list[Party]] = {}
         for party in self._tab.parties():
-            if party.owner is not None:
-                groups.setdefault((party.owner, party.mig), []).append(party)
-        errors = self._tab.errors(list(groups.values()), self._rates)
-        return {group: round(error) for group, error in zip(groups, errors, strict=True)}
+            if party.owner is None:
+                continue
+            group = (party.owner, party.mig)
+            if party.key in self._owners or not self._tab.is_settled(party):
+                alive.setdefault(group, []).append(party)
+                continue
+            (error,) = self._tab.errors([[party]], self._rates)
+            self._gone_uj2[group] = self._gone_uj2.get(group, 0.0) + error * error
+            self._tab.forget(party)
+        errors = self._tab.errors(list(alive.values()), self._rates)
+        self._errors_uj = {group: variance**0.5 for group, variance in self._gone_uj2.items()}
+        for group, error in zip(alive, errors, strict=True):
+            self._errors_uj[group] = (error * error + self._gone_uj2.get(group, 0.0)) ** 0.5
 
     def _learnt(self) -> None:
         weights = self._learner.weights

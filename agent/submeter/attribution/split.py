@@ -10,7 +10,10 @@ Energy = floor (component idle) + step because somebody holds the GPU (context) 
 | nobody                         | idle, all of it       | (idle too, unless the driver names SM |
 |                                |                       | time of strangers: theirs)            |
 | one owner                      | theirs, exclusive     | theirs, exclusive                     |
+| several, weights learnt        | equally by holder     | weighted: learnt watts × SM time      |
 | several, SM time known         | equally by holder     | proportional to SM time               |
+| several MIG instances, their   | equally by holder     | mig: to instances by slices × busy    |
+| … busy time known              |                       | time, in them equally by holder       |
 | … and no SM time at all        | equally by holder     | equally by holder: nobody worked      |
 | … and no such signal           | equally by holder     | unattributed, "(no signal)"           |
 
@@ -23,7 +26,7 @@ that means nothing here) is unattributed by method, too.
 For the cost game v(S) = floor + step·[S ≠ ∅] + Σ work, this split is its Shapley value.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from submeter.attribution.apportion import apportion
@@ -46,6 +49,8 @@ NOT_OBSERVED: Final = Owner(Phase.UNATTRIBUTED, workload="(not observed)")
 UNKNOWN_HOLDERS: Final = Owner(Phase.UNATTRIBUTED, workload="(unknown holders)")
 UNKNOWN_PROCESS: Final = Owner(Phase.UNATTRIBUTED, workload="(unknown process)")
 NO_SIGNAL: Final = Owner(Phase.UNATTRIBUTED, workload="(no signal)")
+
+_SHARES: Final = 840  # divisible by 1 … 8, for equal shares of an instance
 
 
 class _Who(NamedTuple):
@@ -85,6 +90,11 @@ def split(
         for (account, method), energy_uj in merged.items()
         if energy_uj
     )
+
+
+def dynamic_uj(interval: Interval, floors: Floors) -> int:
+    """The interval's energy without floor and context step."""
+    return _layers(interval, floors)[2]
 
 
 def _slices(interval: Interval, usage: Usage | None, floors: Floors) -> Sequence[_Slice]:
@@ -137,7 +147,14 @@ def _rest(
     if alone:
         return _Slice(Component.DYNAMIC, Method.EXCLUSIVE, energy_uj, holders)
     if worked is None:
+        busy = _busy_instances(usage)
+        if busy:
+            return _Slice(Component.DYNAMIC, Method.MIG, energy_uj, busy)
         return _unattributed(energy_uj, NO_SIGNAL)
+    if usage.weights is not None:
+        weighted = _weighted(usage, usage.weights)
+        if weighted:
+            return _Slice(Component.DYNAMIC, Method.WEIGHTED, energy_uj, weighted)
     return _Slice(Component.DYNAMIC, Method.PROPORTIONAL, energy_uj, worked)
 
 
@@ -156,6 +173,34 @@ def _worked(usage: Usage) -> dict[_Who, int]:
     times = [(who, sm_time.get(i, 0)) for i, who in enumerate(_each(usage))]
     times.append((_Who(UNKNOWN_PROCESS), usage.foreign_sm_time))
     return _tally((who, time) for who, time in times if time > 0)
+
+
+def _weighted(usage: Usage, weights: Mapping[int, int]) -> dict[_Who, int]:
+    """Learnt weight of each account, strangers included."""
+    parts = [(who, weights.get(i, 0)) for i, who in enumerate(_each(usage))]
+    parts.append((_Who(UNKNOWN_PROCESS), usage.foreign_weight))
+    return _tally((who, part) for who, part in parts if part > 0)
+
+
+def _busy_instances(usage: Usage) -> dict[_Who, int]:
+    """Slices × busy time of each holder's instance, equally between its holders. Busy time is a
+    share of the instance: a 3g instance that is half busy worked three times as much as a 1g."""
+    if usage.mig_activity is None or not all(usage.mig):
+        return {}
+    sharers: dict[str, int] = {}
+    for label in usage.mig:
+        sharers[label] = sharers.get(label, 0) + 1
+    parts = [
+        (who, slices(who.mig) * usage.mig_activity.get(who.mig, 0) * _SHARES // sharers[who.mig])
+        for who in _each(usage)
+    ]
+    return _tally((who, part) for who, part in parts if part > 0)
+
+
+def slices(mig: str) -> int:
+    """Compute slices of a MIG instance: 3 of "3g.40gb/2"; of "1c.3g.40gb/2" 1 of its 3."""
+    first = mig.partition(".")[0]
+    return int(first[:-1]) if first[:-1].isdecimal() and first[-1] in "gc" else 1
 
 
 def _each(usage: Usage) -> Iterator[_Who]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
 from submeter.attribution.linear import dot
+from submeter.units import UJ_PER_J
 
 P = TypeVar("P", bound=Hashable)
 Q = TypeVar("Q", bound=Hashable, contravariant=True)
@@ -33,6 +34,11 @@ class Rates(Protocol[Q]):
 
     def covariance(self, a: Q, b: Q) -> float:
         """Of the errors of two parties' rates."""
+        ...
+
+    @property
+    def floor_error_watts(self) -> float:
+        """How far the floor that was taken off may be from what it is."""
         ...
 
     @property
@@ -100,17 +106,29 @@ class Tab(Generic[P]):
         """Standard error in µJ of what each group of parties was booked: of the weights, of the
         sampling, and what is still owed."""
         chunks = [*self._chunks, self._open]
-        return [self._error(set(group), chunks, rates) for group in groups]
+        due = self._open.targets(rates)
+        result = []
+        for group, variance in zip(groups, _variances(groups, chunks, rates), strict=True):
+            owed = frozen = 0.0
+            for party in group:
+                target = self._settled.get(party, 0.0) + due.get(party, 0.0)
+                owed += target - self._posted.get(party, 0.0)
+                frozen += self._frozen_sd.get(party, 0.0)
+            result.append(math.sqrt((math.sqrt(variance) + frozen) ** 2 + owed * owed))
+        return result
 
     def parties(self) -> list[P]:
         """Everybody who was booked anything that is still kept."""
         return list(self._posted)
 
+    def is_settled(self, party: P) -> bool:
+        """Whether nothing that comes can change what that party should have been booked."""
+        return all(party not in chunk.sm_s for chunk in (*self._chunks, self._open))
+
     def forget(self, party: P) -> None:
-        """Drops one who is gone for good and in no chunk any more."""
-        if all(party not in chunk.sm_s for chunk in (*self._chunks, self._open)):
-            for table in (self._posted, self._frozen, self._frozen_sd, self._settled):
-                table.pop(party, None)
+        """Drops a settled one who is gone for good."""
+        for table in (self._posted, self._frozen, self._frozen_sd, self._settled):
+            table.pop(party, None)
 
     def _add(
         self, worked: Mapping[P, float], energy_uj: int, seconds: float, rates: Rates[P]
@@ -129,8 +147,8 @@ class Tab(Generic[P]):
     def _freeze(self, chunk: _Chunk[P], rates: Rates[P]) -> None:
         """Errors of the weights stay the same for long: those of frozen chunks add up."""
         _add_all(self._frozen, chunk.targets(rates))
-        for party in chunk.sm_s:
-            variance = self._variance({party}, [chunk], rates)
+        groups = [[party] for party in chunk.sm_s]
+        for (party,), variance in zip(groups, _variances(groups, [chunk], rates), strict=True):
             self._frozen_sd[party] = self._frozen_sd.get(party, 0.0) + math.sqrt(variance)
 
     def _payment(
@@ -152,43 +170,48 @@ class Tab(Generic[P]):
         total = sum(paid.values())
         return {party: part * energy_uj / total for party, part in paid.items()}
 
-    def _error(self, group: set[P], chunks: Sequence[_Chunk[P]], rates: Rates[P]) -> float:
-        owed = sum(self._settled.get(party, 0.0) - self._posted.get(party, 0.0) for party in group)
-        due = self._open.targets(rates)
-        owed += sum(due.get(party, 0.0) for party in group)
-        frozen = sum(self._frozen_sd.get(party, 0.0) for party in group)
-        variance = self._variance(group, chunks, rates)
-        return math.sqrt((math.sqrt(variance) + frozen) ** 2 + owed * owed)
-
-    def _variance(self, group: set[P], chunks: Sequence[_Chunk[P]], rates: Rates[P]) -> float:
-        """Through the weights (the same error in all chunks) and through the sampling (its own
-        in each); both by the derivative of the group's share."""
-        slopes: dict[P, float] = {}
-        sampled = 0.0
-        for chunk in chunks:
-            priced = {party: rates.of(party) * used for party, used in chunk.sm_s.items()}
-            total = sum(priced.values())
-            if total <= 0:
-                continue
-            share = sum(priced[party] for party in group if party in priced) / total
-            busy = sum(chunk.sm_s.values())
-            spread = 0.0
-            for party, used in chunk.sm_s.items():
-                side = (party in group) - share
-                slopes[party] = slopes.get(party, 0.0) + chunk.energy_uj * used / total * side
-                spread += used * (rates.of(party) * side) ** 2
-            if not rates.exact:
-                scale = chunk.energy_uj / total
-                sampled += spread / busy * busy * busy * scale * scale / (_SAMPLES_PER_S * busy)
-        parties = list(slopes)
-        values = list(slopes.values())
-        weights = 0.0
-        for a, slope in slopes.items():
-            if slope:
-                weights += slope * dot([rates.covariance(a, b) for b in parties], values)
-        return max(0.0, weights) + sampled
-
 
 def _add_all(to: dict[P, float], more: Mapping[P, float]) -> None:
     for party, value in more.items():
         to[party] = to.get(party, 0.0) + value
+
+
+def _variances(
+    groups: Sequence[Sequence[P]], chunks: Sequence[_Chunk[P]], rates: Rates[P]
+) -> list[float]:
+    """Of each group's energy: through the weights (the same error in all chunks), through the
+    sampling (its own in each), both by the derivative of the group's share, and through the floor:
+    what it lacks was split by shares, though it belongs to all equally."""
+    at = {party: i for i, party in enumerate(dict.fromkeys(p for c in chunks for p in c.sm_s))}
+    watts = {party: rates.of(party) for party in at}
+    slopes: list[list[float]] = [[] for _ in at]  # by party: d energy / d rate, chunk by chunk
+    shares: list[list[float]] = [[] for _ in groups]
+    variances = [0.0] * len(groups)
+    floors_uj = [0.0] * len(groups)
+    for chunk in chunks:
+        priced = {party: watts[party] * used for party, used in chunk.sm_s.items()}
+        total = sum(priced.values())
+        scale = chunk.energy_uj / total if total > 0 else 0.0
+        for party, i in at.items():
+            slopes[i].append(scale * chunk.sm_s.get(party, 0.0))
+        squares = {party: value * watts[party] for party, value in priced.items()}
+        every = sum(squares.values())
+        noise = 0.0 if rates.exact else scale * scale / _SAMPLES_PER_S
+        for number, group in enumerate(groups):
+            share = sum(priced.get(party, 0.0) for party in group) / total if total > 0 else 0.0
+            own = sum(squares.get(party, 0.0) for party in group)
+            shares[number].append(share)
+            equal = sum(party in priced for party in group) / max(len(priced), 1)
+            floors_uj[number] += (
+                (equal - share) * chunk.seconds * rates.floor_error_watts * UJ_PER_J
+            )
+            variances[number] += noise * (own * (1 - 2 * share) + every * share * share)
+    covariance = [[rates.covariance(a, b) for b in at] for a in at]
+    for number, group in enumerate(groups):
+        slope = [-dot(shares[number], column) for column in slopes]
+        for party in group:
+            if party in at:
+                slope[at[party]] += sum(slopes[at[party]])
+        variances[number] += dot(slope, [dot(row, slope) for row in covariance])
+        variances[number] += floors_uj[number] ** 2
+    return [max(0.0, variance) for variance in variances]

@@ -40,14 +40,19 @@ class Prior(NamedTuple):
     sd_watts: float
 
 
+UNKNOWN_FLOOR: Final = Prior(0.0, math.inf)
+"""The board was never seen doing nothing: its floor has to come out of the regression."""
+
+
 @dataclass(slots=True)
 class _Process:
     """A column of the regression."""
 
     live: bool = True
     prior: Prior | None = None
-    solo_xx: float = 0.0
-    solo_xy: float = 0.0
+    solo_seconds: int = 0
+    solo_share: float = 0.0
+    solo_watts: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class Weights(Generic[K]):
     covariance: tuple[tuple[float, ...], ...]
     slope: float
     learnt: bool
+    floor: Prior  # what the board draws whoever works
     exact: bool = False
     index: dict[K, int] = field(default_factory=dict)
 
@@ -76,6 +82,8 @@ class WeightLearner(Generic[K]):
         self._keys: list[K] = []
         self._processes: dict[K, _Process] = {}
         self._weights: Weights[K] | None = None
+        self._floor = UNKNOWN_FLOOR
+        self._floor_watts = 0.0
         self._seconds = 0
         self._due = _NEEDED
 
@@ -105,14 +113,15 @@ class WeightLearner(Generic[K]):
         gone = [key for key in self._keys if not self._processes[key].live]
         for key in gone[: max(0, len(gone) - _ALUMNI)]:
             column = self._keys.index(key)
-            self._moments.drop_column(column, self._beta(key))
+            self._moments.drop_column(column + 1, self._beta(key))
             del self._keys[column], self._processes[key]
             self._weights = None if self._weights is None else _without(self._weights, key)
 
-    def together(self, sm_time: dict[K, float], watts: float) -> bool:
-        """A second of shared use: shares of the time by process, dynamic power. True if that
-        made for new weights."""
-        self._moments.observe([sm_time.get(key, 0.0) for key in self._keys], watts)
+    def together(self, sm_time: dict[K, float], watts: float, floor: Prior) -> bool:
+        """A second of shared use: shares of the time by process, power, and what is known of the
+        part of it that is there whoever works. True if that made for new weights."""
+        self._floor = floor
+        self._moments.observe([1.0, *(sm_time.get(key, 0.0) for key in self._keys)], watts)
         self._seconds += 1
         if self._seconds < self._due:
             return False
@@ -125,8 +134,9 @@ class WeightLearner(Generic[K]):
         """A second in which nobody else was there: the device's own utilisation is exact."""
         process = self._processes.get(key)
         if process is not None:
-            process.solo_xx += share * share
-            process.solo_xy += share * watts
+            process.solo_seconds += 1
+            process.solo_share += share
+            process.solo_watts += watts
 
     def interrupt(self) -> None:
         """Time passed that wasn't seen."""
@@ -136,7 +146,8 @@ class WeightLearner(Generic[K]):
         return 0.0 if self._weights is None else self._weights.of(key)
 
     def _solve(self) -> None:
-        normal = self._moments.normal()
+        fixed = self._floor is not UNKNOWN_FLOOR
+        normal = self._moments.normal(self._floor.watts if fixed else self._floor_watts)
         if normal is None or not self._keys:
             return
         slope = normal.slope
@@ -155,27 +166,27 @@ class WeightLearner(Generic[K]):
             posterior = inverse(full)
             pull = [m / noise + s for m, s in zip(moved, right_solo, strict=True)]
             step = [dot(row, pull) for row in posterior]
-            beta = _bounded(
-                full,
-                [c + d for c, d in zip(centre, step, strict=True)],
-                pull,
-                centre,
-                _SMALLEST * slope,
-            )
+            free = [c + d for c, d in zip(centre, step, strict=True)]
+            least = [0.0] + [_SMALLEST * slope] * len(self._keys)
+            beta = _bounded(full, free, pull, centre, least)
         covariance = self._covariance(normal, noise, posterior, prior_info)
+        self._floor_watts = beta[0]
         self._weights = Weights(
             tuple(self._keys),
-            tuple(beta),
-            covariance,
+            tuple(beta[1:]),
+            tuple(row[1:] for row in covariance[1:]),
             slope,
             self._improves(normal, beta, noise, posterior),
+            Prior(beta[0], math.sqrt(covariance[0][0])),
             normal.exact,
             {key: i for i, key in enumerate(self._keys)},
         )
 
     def _priors(self, slope: float) -> tuple[Vector, Vector]:
         """Where each weight is expected, and how strongly."""
-        at, information = [], []
+        floor = self._floor
+        sd = floor.sd_watts if floor is not UNKNOWN_FLOOR else PRIOR_SD * slope
+        at, information = [floor.watts], [1 / max(sd, 0.1) ** 2]
         for key in self._keys:
             prior = self._processes[key].prior or Prior(slope, PRIOR_SD * slope)
             at.append(prior.watts)
@@ -184,16 +195,19 @@ class WeightLearner(Generic[K]):
 
     def _solo(self, slope: float, centre: Vector, information: Vector) -> Vector:
         """Adds what seconds alone say."""
-        right = []
+        right = [0.0]
         variance = (_SOLO_SD * slope) ** 2
-        for i, key in enumerate(self._keys):
+        for i, key in enumerate(self._keys, 1):
             process = self._processes[key]
-            if process.solo_xx <= 0:
+            if process.solo_share <= 0:
                 right.append(0.0)
                 continue
-            scale = min(1 / variance, 1 / (process.solo_xx * (_SOLO_LIMIT * slope) ** 2))
-            information[i] += scale * process.solo_xx
-            right.append(scale * (process.solo_xy - process.solo_xx * centre[i]))
+            # By the means: the device's utilisation is of a shorter time than the power.
+            square = process.solo_share * process.solo_share / process.solo_seconds
+            product = process.solo_share * process.solo_watts / process.solo_seconds
+            scale = min(1 / variance, 1 / (square * (_SOLO_LIMIT * slope) ** 2))
+            information[i] += scale * square
+            right.append(scale * (product - square * centre[i]))
         return right
 
     def _noise(self, normal: Normal, beta: Vector) -> float:
@@ -226,9 +240,9 @@ class WeightLearner(Generic[K]):
         self, normal: Normal, beta: Vector, noise: float, posterior: list[Vector]
     ) -> bool:
         """Whether the weights explain more than noise would, or were known beforehand."""
-        if any(p.prior is not None or p.solo_xx > 0 for p in self._processes.values()):
+        if any(p.prior is not None or p.solo_share > 0 for p in self._processes.values()):
             return True
-        common = [normal.slope] * len(beta)
+        common = [beta[0]] + [normal.slope] * len(self._keys)
         gain = (_misfit(normal, common) - _misfit(normal, beta)) / noise
         told = sum(dot(row, _column(normal.matrix, i)) / noise for i, row in enumerate(posterior))
         return gain > told + 2 * math.sqrt(2 * told)
@@ -242,16 +256,16 @@ def _column(matrix: Lower, i: int) -> Vector:
     return [*matrix[i], *(row[i] for row in matrix[i + 1 :])]
 
 
-def _bounded(full: Lower, beta: Vector, pull: Vector, centre: Vector, least: float) -> Vector:
+def _bounded(full: Lower, beta: Vector, pull: Vector, centre: Vector, least: Vector) -> Vector:
     """β ≥ least by coordinate descent, where the free solution isn't."""
-    if min(beta) >= least:
+    if all(value >= low for value, low in zip(beta, least, strict=True)):
         return beta
-    beta = [max(value, least) for value in beta]
+    beta = [max(value, low) for value, low in zip(beta, least, strict=True)]
     columns = [_column(full, i) for i in range(len(beta))]
     for _ in range(10):
         for i, column in enumerate(columns):
             gradient = pull[i] - dot(column, [b - c for b, c in zip(beta, centre, strict=True)])
-            beta[i] = max(least, beta[i] + gradient / column[i])
+            beta[i] = max(least[i], beta[i] + gradient / column[i])
     return beta
 
 
@@ -268,6 +282,7 @@ def _without(weights: Weights[K], key: K) -> Weights[K]:
         tuple(tuple(weights.covariance[i][j] for j in keep) for i in keep),
         weights.slope,
         weights.learnt,
+        weights.floor,
         weights.exact,
         {k: i for i, k in enumerate(keys)},
     )

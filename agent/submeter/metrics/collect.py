@@ -124,6 +124,14 @@ def account_energy(snapshot: Snapshot) -> Iterator[Sample]:
         yield (index.get(uuid, ""), uuid, mig, phase, component, *names), energy_uj
 
 
+def account_error(snapshot: Snapshot) -> Iterator[Sample]:
+    """One sample per account of somebody's work."""
+    index = {gpu.info.uuid: str(gpu.info.index) for gpu in snapshot.gpus}
+    for (uuid, mig, component, owner), error_uj in snapshot.standard_error_uj.items():
+        phase, *names = owner
+        yield (index.get(uuid, ""), uuid, mig, phase, component, *names), error_uj
+
+
 def owner_power(snapshot: Snapshot) -> Iterator[Sample]:
     """Attributed power of every owner on every GPU that is up, all components together."""
     index = {gpu.info.uuid: str(gpu.info.index) for gpu in snapshot.gpus if gpu.up}

@@ -63,6 +63,7 @@ class Batch(NamedTuple):
 
     elapsed_ns: int
     samples: tuple[UtilisationSample, ...]
+    reading: Reading | None = None  # the newest one at that moment
 
 
 class GpuWatch:
@@ -317,7 +318,7 @@ class GpuWatch:
             elapsed_ns = now_ns - self._last_utilisation_ns
             if elapsed_ns > SURVEY_NS:
                 elapsed_ns = LOOK_NS  # after a pause the driver is asked for the last second only
-            self.batches.append(Batch(elapsed_ns, tuple(samples)))
+            self.batches.append(Batch(elapsed_ns, tuple(samples), self.latest))
         self._last_utilisation_ns = now_ns
 
     def _users_changed(self) -> bool:

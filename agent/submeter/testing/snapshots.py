@@ -81,6 +81,10 @@ def node(sequence: int = 1, *, second_gpu_up: bool = True, notice: str = "") -> 
         ),
         energy_uj=energy_uj,
         power_mw=power_mw,
+        standard_error_uj={
+            Account(GPU_0, "", Component.DYNAMIC, TRAINER): 81_500_250_000,
+            Account(GPU_0, "", Component.DYNAMIC, SERVER): 81_500_250_000,
+        },
         components_up={"nvml": True, "ledger": True},
         lateness=Histogram((100_000, 1_000_000, 10_000_000), (7_000, 190, 9, 1), 912_345_678),
         folded_series=3,

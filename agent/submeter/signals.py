@@ -1,0 +1,157 @@
+"""One GPU's utilisation calls in, what the split of its intervals needs out, learning on the way.
+
+A call's percents are of the time since the call before; the power of just that time is the
+movement of the energy counter between the readings that stood when the calls were made.
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from submeter.attribution import Party, Programs, Sharing, dynamic_uj
+from submeter.model import Floors, Interval, Owner, ProcessKey, Reading, Usage
+from submeter.sampling.watch import Batch, GpuWatch, Held
+from submeter.units import NS_PER_S, PJ_PER_UJ
+
+_STALE_NS: Final = 10 * NS_PER_S
+"""The driver's ring of utilisation samples is that long; older shares say nothing."""
+_LONGEST_NS: Final = 3 * NS_PER_S
+_SHORTEST_NS: Final = NS_PER_S // 2
+
+OwnerOf = Callable[[ProcessKey | None], Owner]
+
+
+class _SmTime(NamedTuple):
+    """SM time by PID since the last settlement, in percent · ns, and of how long."""
+
+    by_pid: dict[int, int]
+    elapsed_ns: int
+    at_ns: int
+
+
+class Signals:
+    """Who worked how long on one GPU, and what a unit of it drew. One thread."""
+
+    def __init__(self, board: str, programs: Programs) -> None:
+        self.sharing = Sharing(board, programs)
+        self._sm_time: _SmTime | None = None
+        self._before: Reading | None = None
+
+    def take(self, watch: GpuWatch, now_ns: int, floors: Floors | None, owner_of: OwnerOf) -> None:
+        """All utilisation calls since the last settlement. Without a new one the last one stands
+        in, for as long as the driver's own ring is long. ``floors`` None: the board was never
+        seen quiet while it was held."""
+        held = watch.held or ()
+        self.sharing.present({one.key: owner_of(one.key) for one in held if one.key is not None})
+        by_pid: dict[int, int] = {}
+        elapsed_ns = 0
+        while watch.batches:
+            batch = watch.batches.popleft()
+            elapsed_ns += batch.elapsed_ns
+            for sample in batch.samples:
+                used = sample.sm_percent * batch.elapsed_ns
+                by_pid[sample.pid] = by_pid.get(sample.pid, 0) + used
+            self._learn(batch, held, floors)
+        if elapsed_ns:
+            self._sm_time = _SmTime(by_pid, elapsed_ns, now_ns)
+        elif self._sm_time is not None and now_ns - self._sm_time.at_ns > _STALE_NS:
+            self._sm_time = None
+
+    def usage(
+        self, interval: Interval, held: tuple[Held, ...] | None, floors: Floors, owner_of: OwnerOf
+    ) -> Usage | None:
+        """Who held the GPU during the interval, and by what to split its work."""
+        if held is None:
+            return None
+        owners = tuple(owner_of(one.key) for one in held)
+        migs = tuple(one.holder.mig for one in held)
+        usage = Usage(holders=owners, mig=migs if any(migs) else ())
+        sm_time = self._sm_time
+        if sm_time is None or len(held) < 2:
+            return usage
+        used = [sm_time.by_pid.get(one.holder.pid, 0) for one in held]
+        known = {one.holder.pid for one in held}
+        foreign = sum(time for pid, time in sm_time.by_pid.items() if pid not in known)
+        parties = [
+            Party(one.key, owner, one.holder.mig) for one, owner in zip(held, owners, strict=True)
+        ]
+        weights, foreign_weight = self._weights(interval, parties, used, foreign, floors)
+        return Usage(
+            holders=owners,
+            sm_time=dict(enumerate(used)),
+            foreign_sm_time=foreign,
+            mig=usage.mig,
+            weights=weights,
+            foreign_weight=foreign_weight,
+        )
+
+    def alone(
+        self,
+        interval: Interval,
+        held: tuple[Held, ...] | None,
+        percent: int | None,
+        floors: Floors,
+    ) -> None:
+        """Learns from an interval with one holder; ``percent``: the GPU's utilisation in it."""
+        duration_ns = interval.end_ns - interval.start_ns
+        whole = interval.observed and duration_ns >= _SHORTEST_NS and floors.idle_mw
+        if not whole or not held or len(held) != 1 or percent is None:
+            return
+        (one,) = held
+        if one.key is not None:
+            watts = dynamic_uj(interval, floors) * 1000 / duration_ns
+            self.sharing.alone(one.key, percent / 100, watts)
+
+    def _learn(self, batch: Batch, held: tuple[Held, ...], floors: Floors | None) -> None:
+        before, self._before = self._before, batch.reading
+        watts = None
+        if batch.elapsed_ns <= _LONGEST_NS and before is not None and batch.reading is not None:
+            watts = _watts(before, batch.reading)
+        if watts is None:
+            self.sharing.interrupt()
+            return
+        keys = {one.holder.pid: one.key for one in held}
+        shares: dict[ProcessKey | None, float] = {}
+        for sample in batch.samples:
+            key = keys.get(sample.pid)
+            shares[key] = shares.get(key, 0.0) + sample.sm_percent / 100
+        self.sharing.together(shares, watts, floors)
+
+    def _weights(
+        self,
+        interval: Interval,
+        parties: list[Party],
+        used: list[int],
+        foreign: int,
+        floors: Floors,
+    ) -> tuple[dict[int, int] | None, int]:
+        assert self._sm_time is not None
+        duration_ns = interval.end_ns - interval.start_ns
+        scale = duration_ns / self._sm_time.elapsed_ns / 100 / NS_PER_S
+        sm_s: dict[Party, float] = {}
+        for party, time in zip(parties, used, strict=True):
+            sm_s[party] = sm_s.get(party, 0.0) + time * scale
+        stranger = Party(None, None)
+        sm_s[stranger] = foreign * scale
+        energy_uj = dynamic_uj(interval, floors)
+        allotment = self.sharing.allot(sm_s, energy_uj, duration_ns / NS_PER_S)
+        if not allotment.learnt:
+            return None, 0
+        weights: dict[int, int] = {}
+        for i, party in enumerate(parties):
+            whole = allotment.weights.get(party, 0)
+            weights[i] = whole // parties.count(party) if whole else 0
+        return weights, allotment.weights.get(stranger, 0)
+
+
+def _watts(before: Reading, after: Reading) -> float | None:
+    """Mean power between two readings: the counter's, else the board's own 1-s average."""
+    if before.energy_uj is None or after.energy_uj is None:
+        power_mw = after.instant_mw if after.average_mw is None else after.average_mw
+        return None if power_mw is None else power_mw / 1000
+    elapsed_ns = after.at_ns - before.at_ns
+    if before.energy_at_us is not None and after.energy_at_us is not None:
+        elapsed_ns = (after.energy_at_us - before.energy_at_us) * 1000
+    gained_uj = after.energy_uj - before.energy_uj
+    if gained_uj < 0 or not _SHORTEST_NS <= elapsed_ns <= _LONGEST_NS:
+        return None
+    return gained_uj * PJ_PER_UJ / elapsed_ns / 1000

@@ -61,6 +61,10 @@ class Writer(Protocol):
         """Takes a commit; it replaces one that was not begun yet. Returns soon, written or not."""
         ...
 
+    def row(self, gpu: int, seq: int) -> Row | None:
+        """A row of tens that is in the file."""
+        ...
+
 
 @dataclass(slots=True)
 class _Totals:
@@ -194,6 +198,27 @@ class DurableLedger:
         self._keep_view()
         self._writer.submit(commit)
         self._acknowledge()
+
+    def reverse(self, gpu_uuid: str, seq: int, series: int, reason: str, wall_ns: int) -> int:
+        """Takes from a series what a row of tens gave it; gives the µJ. The row stays: a new entry
+        with the reason gives the energy to workload "(corrected)" in all reports. Metrics, whose
+        counters never fall, stay as they are.
+
+        Raises ValueError where there is no such posting now, or it was reversed already.
+        """
+        each = self._books.get(gpu_uuid)
+        if each is None:
+            raise ValueError(f"no such GPU: {gpu_uuid}")
+        row = self._writer.row(each.gpu.id, seq)
+        energy_uj = 0 if row is None else row.energy_uj.get(series, 0)
+        if row is None or not energy_uj:
+            raise ValueError(f"no such posting: row {seq} of {gpu_uuid}, series {series}")
+        if (each.gpu.id, seq, series) in self._loaded.reversed:
+            raise ValueError(f"row {seq} of {gpu_uuid}, series {series}: reversed already")
+        self._loaded.reversed.append((each.gpu.id, seq, series))
+        values = (each.gpu.id, row.start_s, 0, seq, series, energy_uj, reason, wall_ns)
+        self._chain("corrections", (len(self._loaded.reversed), *values))
+        return energy_uj
 
     # ---- what is known ---------------------------------------------------------------------
 

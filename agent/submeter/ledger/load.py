@@ -42,7 +42,10 @@ def load(connection: sqlite3.Connection, backend: str) -> Loaded:
                 loaded.series_count = series.id
                 if series.gpu in ours:
                     loaded.series[series.id] = series
-            elif table == "sessions":
+            elif table == "corrections":
+                _, gpu_id, _, _, seq, number, *_ = cast("tuple[int, ...]", values)
+                loaded.reversed.append((gpu_id, seq, number))
+            else:
                 loaded.sessions = cast("int", values[0])
                 boots[loaded.sessions] = str(values[4])
     for gpu in known:

@@ -99,6 +99,7 @@ class Loaded:
     gpu_count: int = 0  # of all backends
     series_count: int = 0  # the same
     sessions: int = 0
+    reversed: list[tuple[int, int, int]] = field(default_factory=list)  # GPU, row, series
     tips: dict[str, bytes] = field(default_factory=dict)  # ends of the chained tables
 
 

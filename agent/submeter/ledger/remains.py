@@ -23,7 +23,7 @@ from submeter.ledger.rows import LEVELS, TOP, Row, Sealed, decode, genesis, link
 from submeter.ledger.schema import CHAINED, GPU_COLUMNS, chain_start, chained, gpu_hash
 
 _WINDOW: Final = 256
-_EMPTY_WINDOWS: Final = 64  # so many without a row end a table whose end can't be found
+_EMPTY_WINDOWS: Final = 8  # so many without a row end a table: a page that is lost had fewer
 
 
 @dataclass(slots=True)
@@ -218,7 +218,7 @@ def _readable(
 ) -> Iterator[tuple[Any, ...]]:
     """Every row that can be read, around those that can't."""
     query = f"SELECT {', '.join(columns)} FROM {table} WHERE rowid BETWEEN ? AND ?"  # noqa: S608
-    low, empty, last = 1, 0, _last_rowid(connection, table)
+    empty, low, last = 0, *_rowids(connection, table)
     while low <= last and empty < _EMPTY_WINDOWS:
         rows = _window(connection, query, low, low + _WINDOW - 1)
         yield from rows
@@ -226,12 +226,15 @@ def _readable(
         low += _WINDOW
 
 
-def _last_rowid(connection: sqlite3.Connection, table: str) -> int:
+def _rowids(connection: sqlite3.Connection, table: str) -> tuple[int, int]:
+    """The first and the last row's; a wide guess where they can't be read."""
     try:
-        last = connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()[0]  # noqa: S608
-    except sqlite3.Error:
-        return 1 << 62
-    return last if isinstance(last, int) else 0
+        first, last = connection.execute(
+            f"SELECT (SELECT min(rowid) FROM {table}), (SELECT max(rowid) FROM {table})"  # noqa: S608
+        ).fetchone()
+    except chains.UNREADABLE:
+        return 1, 1 << 62
+    return (first, last) if isinstance(first, int) and isinstance(last, int) else (1, 0)
 
 
 def _window(

@@ -16,7 +16,7 @@ from submeter.ledger import chains
 from submeter.ledger.load import load
 from submeter.ledger.records import Commit, Loaded
 from submeter.ledger.retention import Keep, Retention
-from submeter.ledger.rows import LEVELS, BadRow
+from submeter.ledger.rows import LEVELS, BadRow, Row, decode
 from submeter.ledger.schema import (
     CHAINED,
     GPU_COLUMNS,
@@ -87,6 +87,14 @@ class Store:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+    def row(self, gpu: int, seq: int) -> Row | None:
+        """A row of tens that is in the file; None if it isn't."""
+        connection = self._connection or self._reopen()
+        found = connection.execute(
+            "SELECT start_s, body FROM tens WHERE gpu = ? AND seq = ?", (gpu, seq)
+        ).fetchone()
+        return None if found is None else decode(0, *found)
 
     def write(self, commit: Commit) -> None:
         """Makes a commit durable. Raises NotWritten and Damaged; then it can be tried again.

@@ -1,6 +1,7 @@
 """Commits in, commits in the file out, in the caller's own thread."""
 
 from submeter.ledger.records import Commit
+from submeter.ledger.rows import Row
 from submeter.ledger.store import NotWritten, Store
 
 
@@ -22,3 +23,7 @@ class DirectWriter:
         else:
             self.problem = ""
             self.written = commit.number
+
+    def row(self, gpu: int, seq: int) -> Row | None:
+        """A row of tens that is in the file."""
+        return self._store.row(gpu, seq)

@@ -7,6 +7,7 @@ from typing import Final
 
 from submeter.clock import Clock
 from submeter.ledger.records import Commit
+from submeter.ledger.rows import Row
 from submeter.ledger.store import NotWritten, Store
 from submeter.units import NS_PER_S
 
@@ -59,6 +60,10 @@ class Committer:
             self._changed.notify_all()
             if idle:
                 self._changed.wait_for(lambda: self._tried >= commit.number, _WAIT_S)
+
+    def row(self, gpu: int, seq: int) -> Row | None:
+        """A row of tens that is in the file; to be asked before `start`."""
+        return self._store.row(gpu, seq)
 
     def stop(self, timeout_s: float) -> bool:
         """Writes what waits and ends the thread; whether that was done in time."""

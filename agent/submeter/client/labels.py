@@ -128,7 +128,7 @@ class _State:
 
     def _tell(self) -> None:
         now = next(reversed(self._blocks.values())) if self._blocks else self._plain
-        if now != self._said:
+        if now != self._said or (now and not link().connected):
             self._said = now
             self._send(_LINES[now])
 

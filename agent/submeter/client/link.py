@@ -33,18 +33,22 @@ class Link:
         """Whether the line is on its way. ``greeting`` is what a new connection begins with, so
         that an agent that was restarted knows what its predecessor knew."""
         with self._lock:
-            fresh = self._socket is None
-            connection = self._connected()
-            if connection is None:
-                return False
-            try:
-                connection.send(b"".join(greeting) if fresh and greeting else line)
-            except BlockingIOError:
-                return False  # an agent that doesn't read is no reason to wait
-            except OSError:
-                self._drop()
-                return False
-            return True
+            if self._socket is not None and self._sent(line):
+                return True
+            return self._connected() is not None and self._sent(b"".join(greeting) or line)
+
+    @property
+    def connected(self) -> bool:
+        """Whether an agent listens still, as far as the kernel knows."""
+        connection = self._socket
+        if connection is None:
+            return False
+        try:
+            return connection.recv(1, socket.MSG_PEEK) != b""
+        except BlockingIOError:
+            return True  # nothing to read: nobody hung up
+        except OSError:
+            return False
 
     def ask(self, line: bytes) -> bytes | None:
         """The answer to a question, within a second; None where nobody answers. A connection of
@@ -65,6 +69,20 @@ class Link:
         self._lock = Lock()  # another thread of the parent may have held it
         self._retry_ns = 0
         self._drop()
+
+    def _sent(self, data: bytes) -> bool:
+        """False, and disconnected, where the agent is gone."""
+        connection = self._socket
+        assert connection is not None
+        try:
+            connection.send(data)
+        except BlockingIOError:
+            pass  # an agent that doesn't read is no reason to wait
+        except OSError:
+            self._drop()
+            self._retry_ns = 0  # it may have been restarted
+            return False
+        return True
 
     def _connected(self) -> socket.socket | None:
         if self._socket is not None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +23,8 @@ from submeter.units import NS_PER_S
 
 class Recorder:
     """A link that keeps what is sent."""
+
+    connected = True
 
     def __init__(self, answer: bytes | None = None) -> None:
         self.sent: list[dict[str, Any]] = []
@@ -226,3 +229,31 @@ def test_dir_names_the_client() -> None:
 
 def _alone() -> dict[str, str]:
     return {**os.environ, "SUBMETER_SOCKET": "", "LD_LIBRARY_PATH": ""}
+
+
+def test_an_agent_that_comes_late_or_back_learns_what_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s"
+    monkeypatch.setenv("SUBMETER_SOCKET", str(path))
+    monkeypatch.setattr(link_module, "RETRY_NS", 0)
+    before = link_module.use(link_module.Link())
+    try:
+        submeter.workload("w")
+        submeter.phase("training")
+        for _ in range(2):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+                server.bind(str(path))
+                server.listen()
+                server.settimeout(10)
+                submeter.phase("training")
+                connection, _ = server.accept()
+                with connection:
+                    said = connection.recv(4096)
+            assert said == b'{"phase":"training"}\n{"workload":"w"}\n'
+            path.unlink()
+    finally:
+        submeter.workload("")
+        submeter.phase("")
+        link_module.link().forget()
+        link_module.use(before)

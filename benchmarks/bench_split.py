@@ -168,11 +168,13 @@ def report(outcomes: Sequence[Outcome]) -> None:
         group = [o for o in outcomes if o.noisy and o.at_s == at_s and low <= o.processes <= high]
         ratios = [o.learnt / o.proportional for o in group if o.proportional > SMALLEST]
         best = [o.oracle / o.proportional for o in group if o.proportional > SMALLEST]
-        if ratios:
-            print(f"  {name:4} processes {at_s:5} s {median(ratios):6.3f} (bound {bound})"
-                  f"  oracle {median(best):.3f}; misattributed"
-                  f" {median(o.learnt for o in group):.2%}, proportional"
-                  f" {median(o.proportional for o in group):.2%}; {len(group)} scenarios")  # fmt: skip
+        if not ratios:
+            continue
+        shares = [median(values) for values in ([o.learnt for o in group],
+                  [o.proportional for o in group])]  # fmt: skip
+        print(f"  {name:4} processes {at_s:5} s {median(ratios):6.3f} (bound {bound})"
+              f"  oracle {median(best):.3f}; misattributed {shares[0]:.2%},"
+              f" proportional {shares[1]:.2%}; {len(group)} scenarios")  # fmt: skip
     for at_s in MOMENTS_S:
         for noisy in (True, False):
             group = [o for o in outcomes if o.at_s == at_s and o.noisy is noisy]

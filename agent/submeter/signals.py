@@ -129,7 +129,8 @@ class Signals:
         scale = duration_ns / self._sm_time.elapsed_ns / 100 / NS_PER_S
         sm_s: dict[Party, float] = {}
         for party, time in zip(parties, used, strict=True):
-            sm_s[party] = sm_s.get(party, 0.0) + time * scale
+            if time:
+                sm_s[party] = sm_s.get(party, 0.0) + time * scale
         stranger = Party(None, None)
         sm_s[stranger] = foreign * scale
         energy_uj = dynamic_uj(interval, floors)
@@ -137,9 +138,9 @@ class Signals:
         if not allotment.learnt:
             return None, 0
         weights: dict[int, int] = {}
-        for i, party in enumerate(parties):
-            whole = allotment.weights.get(party, 0)
-            weights[i] = whole // parties.count(party) if whole else 0
+        for i, (party, time) in enumerate(zip(parties, used, strict=True)):
+            if time:
+                weights[i] = allotment.weights.get(party, 0) // parties.count(party)
         return weights, allotment.weights.get(stranger, 0)
 
 

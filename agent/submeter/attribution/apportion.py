@@ -17,6 +17,13 @@ def apportion(total: int, weights: Sequence[int], turn: int = 0) -> list[int]:
     whole = sum(weights)
     if total < 0 or whole <= 0 or min(weights) < 0:
         raise ValueError(f"can't apportion {total} to weights {list(weights)}")
+    count = len(weights)
+    if weights.count(weights[0]) == count:  # the floor's case, by far the most frequent one
+        part, left = divmod(total, count)
+        parts = [part] * count
+        for i in range(turn, turn + left):
+            parts[i % count] += 1
+        return parts
     parts = []
     remainders = []
     for weight in weights:
@@ -25,7 +32,6 @@ def apportion(total: int, weights: Sequence[int], turn: int = 0) -> list[int]:
         remainders.append(remainder)
     left = total - sum(parts)
     if left:
-        count = len(parts)
         by_need = sorted(range(count), key=lambda i: (-remainders[i], (i - turn) % count))
         for i in by_need[:left]:
             parts[i] += 1

@@ -54,6 +54,23 @@ def forward_rows(factor: Lower, right: Sequence[Vector]) -> list[Vector]:
     return result
 
 
+def backward(factor: Lower, right: Sequence[float]) -> Vector:
+    """Solves Lᵀ · result = right."""
+    result = list(right)
+    for i in range(len(factor) - 1, -1, -1):
+        result[i] /= factor[i][-1]
+        scale = result[i]
+        line = factor[i]
+        result[:i] = [value - scale * other for value, other in zip(result, line[:i], strict=False)]
+    return result
+
+
+def solve(matrix: Lower, right: Sequence[float]) -> Vector:
+    """matrix⁻¹ · right."""
+    factor = cholesky(matrix)
+    return backward(factor, forward(factor, right))
+
+
 def inverse(matrix: Lower) -> list[Vector]:
     """The full inverse of a symmetric positive matrix."""
     size = len(matrix)

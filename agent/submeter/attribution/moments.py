@@ -28,6 +28,7 @@ from submeter.attribution.linear import (
     forward_rows,
     gram,
     quadratic,
+    solve,
     times,
 )
 
@@ -51,6 +52,7 @@ class Second(NamedTuple):
 
     x: Vector
     watts: float
+    samples: float
 
 
 @dataclass(slots=True)
@@ -84,8 +86,9 @@ class Moments:
         self._window: Vector = []  # Σ x over the seconds in `_recent`
         self._weight = 1.0
         self._mass = 0.0
+        self._samples = 0.0
         self._zz: Lower = [[0.0] * (i + 1) for i in range(_FIXED)]
-        self._zx: list[Vector] = [[] for _ in range(_FIXED)]
+        self._xz: list[Vector] = []  # by column of x
         self._zy: Vector = [0.0] * _FIXED
         self._xx: Lower = []
         self._xy: Vector = []
@@ -101,10 +104,10 @@ class Moments:
         for second in self._recent:
             second.x.append(0.0)
         self._window.append(0.0)
-        for row in self._zx:
+        for row in self._xz:
             row.append(0.0)
         self._zz.append([0.0] * (_FIXED + self.columns))
-        self._zx.append([0.0] * self.columns)
+        self._xz.append([0.0] * (_FIXED + self.columns))
         self._zy.append(0.0)
         self._xx.append([0.0] * self.columns)
         self._xy.append(0.0)
@@ -117,10 +120,11 @@ class Moments:
         """Forgets a process; what it drew, as far as known, is taken off the power."""
         z = _FIXED + column
         self.columns -= 1
-        for row in range(len(self._zy)):
-            self._zy[row] -= beta * self._zx[row].pop(column)
-        for vector in (self._zy, self._zz, self._zx):
-            del vector[z]
+        away = self._xz.pop(column)
+        self._zy = [y - beta * x for y, x in zip(self._zy, away, strict=True)]
+        for row in (self._zy, *self._xz):
+            del row[z]
+        del self._zz[z]
         for line in self._zz[z:]:
             del line[z]
         mixed = [*self._xx[column], *(row[column] for row in self._xx[column + 1 :])]
@@ -135,9 +139,9 @@ class Moments:
             band.watts -= beta * band.x.pop(column)
             del band.z[z]
 
-    def observe(self, x: Vector, watts: float) -> None:
+    def observe(self, x: Vector, watts: float, seconds: int = 1) -> None:
         """The next second, by column; counted as soon as the eight after it are there, too."""
-        self._recent.append(Second(x, watts))
+        self._recent.append(Second(x, watts, seconds * SAMPLES_PER_S))
         self._window = [a + b for a, b in zip(self._window, x, strict=True)]
         if len(self._recent) > 2 * WINDOW:
             self._count(WINDOW)
@@ -154,15 +158,15 @@ class Moments:
         """How many seconds count, recent ones as one."""
         return self._mass / self._weight
 
-    def noise(self, beta: Vector, samples: float = SAMPLES_PER_S) -> float:
+    def noise(self, beta: Vector) -> float:
         """Variance of Σ β·x in one second through the ring's sampling (multinomial)."""
         beta = [0.0, *beta[1:]]
         spread = dot(self._noise, [b * b for b in beta]) - quadratic(self._xx, beta)
-        return max(0.0, spread) / ((samples - 1) * self._mass) if self._mass else 0.0
+        return max(0.0, spread) / (self._samples - self._mass) if self._mass else 0.0
 
     def normal(self, floor_watts: float) -> Normal | None:
         """The equations for the weights; None while there is nothing."""
-        used = sum(self._zx[0][1:])
+        used = sum(row[0] for row in self._xz[1:])
         if used <= 0:
             return None
         slope = max(self._zy[0] - floor_watts * self._mass, 0.01 * self._zy[0], 0.0) / used
@@ -177,7 +181,7 @@ class Moments:
         size = self.columns
         if normal.exact:
             return [[0.0] * size for _ in range(size)]
-        scale = normal.instruments / ((SAMPLES_PER_S - 1) * self._mass)
+        scale = normal.instruments / (self._samples - self._mass)
         full = [[0.0] * size for _ in range(size)]
         for i, row in enumerate(self._xx):
             for j, value in enumerate(row):
@@ -194,7 +198,7 @@ class Moments:
         return max(0.0, square) / self._mass
 
     def _count(self, at: int) -> None:
-        x, watts = self._recent[at]
+        x, watts, samples = self._recent[at]
         total = sum(x) - x[0]
         before, after = self._recent[at - 1].watts, self._recent[at + 1].watts
         z = [1.0, watts, before, after, total]
@@ -206,8 +210,9 @@ class Moments:
             self._renormalise()
             weight = self._weight
         self._mass += weight
+        self._samples += weight * samples
         add_outer(self._zz, z, z, weight)
-        add_outer(self._zx, z, x, weight)
+        add_outer(self._xz, x, z, weight)
         add_outer(self._xx, x, x, weight)
         scale = weight * watts
         self._zy = [known + scale * value for known, value in zip(self._zy, z, strict=True)]
@@ -235,8 +240,9 @@ class Moments:
         by = 1 / self._weight
         self._weight = 1.0
         self._mass *= by
+        self._samples *= by
         self._yy *= by
-        for rows in (self._zz, self._zx, self._xx):
+        for rows in (self._zz, self._xz, self._xx):
             rows[:] = [[value * by for value in row] for row in rows]
         self._zy = [value * by for value in self._zy]
         self._xy = [value * by for value in self._xy]
@@ -251,11 +257,9 @@ class Moments:
         """Least squares leaves far less than the ring's sampling would: so it isn't sampled."""
         ridge = 1e-6 * sum(row[-1] for row in self._xx) / self.columns
         matrix = [[*row[:-1], row[-1] + ridge] for row in self._xx]
-        factor = cholesky(matrix)
         centre = [0.0] + [slope] * (self.columns - 1)
         left = [y - x for y, x in zip(self._xy, times(self._xx, centre), strict=True)]
-        half = forward(factor, left)
-        beta = [c + value for c, value in zip(centre, _backward(factor, half), strict=True)]
+        beta = [c + value for c, value in zip(centre, solve(matrix, left), strict=True)]
         expected = self.noise(beta)
         return expected > 0 and self.unexplained(beta) < 0.3 * expected
 
@@ -263,7 +267,7 @@ class Moments:
         """Second-stage equations: what the instruments say of the SM times and of the power."""
         bands = self._wide_bands()
         zz: Lower = [row[1:] for row in self._zz[1:]]  # the bands make a constant superfluous
-        zx = [*self._zx[1:]]
+        zx = [list(row) for row in zip(*self._xz, strict=True)][1:]
         zy = [*self._zy[1:]]
         for number, band in enumerate(bands):
             zz.append([*band.z[1:], *([0.0] * number), band.mass])
@@ -309,14 +313,3 @@ def _merge(into: _Band, other: _Band) -> None:
     into.watts += other.watts
     into.z = [a + b for a, b in zip(into.z, other.z, strict=True)]
     into.x = [a + b for a, b in zip(into.x, other.x, strict=True)]
-
-
-def _backward(factor: Lower, right: Vector) -> Vector:
-    """Solves Lᵀ · result = right."""
-    result = list(right)
-    for i in range(len(factor) - 1, -1, -1):
-        result[i] /= factor[i][-1]
-        scale = result[i]
-        for j in range(i):
-            result[j] -= factor[i][j] * scale
-    return result

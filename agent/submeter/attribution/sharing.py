@@ -63,23 +63,51 @@ class Programs:
             del self._known[next(iter(self._known))]
 
 
+class _Seats:
+    """A number for every party: hashing labels is most of what a dictionary of parties costs."""
+
+    def __init__(self) -> None:
+        self.parties: dict[int, Party] = {}
+        self._numbers: dict[Party, int] = {}
+        self._next = 0
+
+    def number(self, party: Party) -> int:
+        seat = self._numbers.get(party)
+        if seat is None:
+            seat = self._numbers[party] = self._next
+            self.parties[seat] = party
+            self._next += 1
+        return seat
+
+    def leave(self, seat: int) -> None:
+        del self._numbers[self.parties.pop(seat)]
+
+
 class _Rates:
     """The learnt weights as the tab wants them."""
 
-    def __init__(self, weights: Weights[ProcessKey | None] | None) -> None:
+    def __init__(self, weights: Weights[ProcessKey | None] | None, seats: _Seats) -> None:
         self._weights = weights
+        self._seats = seats
+        self._watts: dict[int, float] = {}
 
-    def of(self, party: Party) -> float:
-        return 1.0 if self._weights is None else max(self._weights.of(party.key), 1e-9)
+    def of(self, seat: int) -> float:
+        watts = self._watts.get(seat)
+        if watts is None:
+            weights = self._weights
+            watts = 1.0 if weights is None else weights.of(self._seats.parties[seat].key)
+            watts = self._watts[seat] = max(watts, 1e-9)
+        return watts
 
-    def covariance(self, a: Party, b: Party) -> float:
+    def covariance(self, a: int, b: int) -> float:
         """Not learnt: the distance to what the weights seem to be is an error, too."""
         weights = self._weights
+        one, other = self._seats.parties[a].key, self._seats.parties[b].key
         if weights is None:
-            return PRIOR_SD**2 if a.key == b.key else 0.0
-        i, j = weights.index.get(a.key), weights.index.get(b.key)
+            return PRIOR_SD**2 if one == other else 0.0
+        i, j = weights.index.get(one), weights.index.get(other)
         if i is None or j is None:
-            return (PRIOR_SD * weights.slope) ** 2 if a.key == b.key else 0.0
+            return (PRIOR_SD * weights.slope) ** 2 if one == other else 0.0
         value = weights.covariance[i][j]
         if not weights.learnt:
             value += (weights.watts[i] - weights.slope) * (weights.watts[j] - weights.slope)
@@ -105,12 +133,14 @@ class Sharing:
         self._board = board
         self._programs = Programs() if programs is None else programs
         self._learner: WeightLearner[ProcessKey | None] = WeightLearner()
-        self._tab: Tab[Party] = Tab()
+        self._tab: Tab[int] = Tab()
+        self._seats = _Seats()
         self._owners: dict[ProcessKey | None, Owner] = {}
-        self._rates = _Rates(None)
+        self._rates = _Rates(None, self._seats)
         self._errors_uj: dict[tuple[Owner, str], float] = {}
         self._gone_uj2: dict[tuple[Owner, str], float] = {}  # variance of those who are gone
         self._booked = 0
+        self._next_estimate = _ERRORS_EVERY
 
     @property
     def weights(self) -> Weights[ProcessKey | None] | None:
@@ -160,15 +190,17 @@ class Sharing:
         """By what an interval's dynamic energy is to be split; books it as split so."""
         weights = self._learner.weights
         learnt = weights is not None and weights.learnt
-        parts = self._tab.book(sm_s, energy_uj, seconds, self._rates, pay=learnt)
+        number, parties = self._seats.number, self._seats.parties
+        used = {number(party): time for party, time in sm_s.items() if time > 0}
+        parts = self._tab.book(used, energy_uj, seconds, self._rates, pay=learnt)
         self._booked += 1
-        if self._booked % _ERRORS_EVERY == 0:
+        if self._booked >= self._next_estimate:
             self._estimate()
-        return Allotment(parts, learnt)
+        return Allotment({parties[seat]: part for seat, part in parts.items()}, learnt)
 
     def standard_errors(self, *, now: bool = False) -> dict[tuple[Owner, str], int]:
         """µJ by owner and MIG instance, of all that was booked to them through a split here; as
-        of the last half minute or, for tests, ``now``."""
+        of a minute or two ago or, for tests, ``now``."""
         if now:
             self._estimate()
         return {group: round(error) for group, error in self._errors_uj.items()}
@@ -176,17 +208,20 @@ class Sharing:
     def _estimate(self) -> None:
         """Processes of one owner: errors of those alive add up through their covariance, those
         of processes that are gone and settled are independent of them."""
-        alive: dict[tuple[Owner, str], list[Party]] = {}
-        for party in self._tab.parties():
+        self._next_estimate = self._booked + max(_ERRORS_EVERY, 4 * len(self._owners))
+        alive: dict[tuple[Owner, str], list[int]] = {}
+        for seat in self._tab.parties():
+            party = self._seats.parties[seat]
             if party.owner is None:
                 continue
             group = (party.owner, party.mig)
-            if party.key in self._owners or not self._tab.is_settled(party):
-                alive.setdefault(group, []).append(party)
+            if party.key in self._owners or not self._tab.is_settled(seat):
+                alive.setdefault(group, []).append(seat)
                 continue
-            (error,) = self._tab.errors([[party]], self._rates)
+            (error,) = self._tab.errors([[seat]], self._rates)
             self._gone_uj2[group] = self._gone_uj2.get(group, 0.0) + error * error
-            self._tab.forget(party)
+            self._tab.forget(seat)
+            self._seats.leave(seat)
         errors = self._tab.errors(list(alive.values()), self._rates)
         self._errors_uj = {group: variance**0.5 for group, variance in self._gone_uj2.items()}
         for group, error in zip(alive, errors, strict=True):
@@ -194,7 +229,7 @@ class Sharing:
 
     def _learnt(self) -> None:
         weights = self._learner.weights
-        self._rates = _Rates(weights)
+        self._rates = _Rates(weights, self._seats)
         self._tab.reprice(self._rates)
         if weights is None or not weights.learnt:
             return

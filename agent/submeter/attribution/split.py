@@ -106,13 +106,14 @@ def _slices(interval: Interval, usage: Usage | None, floors: Floors) -> Sequence
     idle_uj, context_uj, rest_uj = _layers(interval, floors)
     if not usage.holders:
         return _nobody(total_uj, idle_uj, usage)
-    holders = _holders(usage)
+    each = list(_each(usage))
+    holders = _holders(each)
     alone = len(holders) == 1 and not usage.foreign_sm_time
     equally = Method.EXCLUSIVE if alone else Method.EQUAL
     return [
         _Slice(Component.IDLE, equally, idle_uj, holders),
         _Slice(Component.CONTEXT, equally, context_uj, holders),
-        _rest(rest_uj, usage, floors, holders, alone),
+        _rest(rest_uj, usage, floors, each, alone),
     ]
 
 
@@ -136,23 +137,23 @@ def _nobody(total_uj: int, idle_uj: int, usage: Usage) -> Sequence[_Slice]:
     ]
 
 
-def _rest(
-    energy_uj: int, usage: Usage, floors: Floors, holders: dict[_Who, int], alone: bool
-) -> _Slice:
+def _rest(energy_uj: int, usage: Usage, floors: Floors, each: list[_Who], alone: bool) -> _Slice:
     """What exceeds the floor and the step."""
-    worked = None if usage.sm_time is None else _worked(usage)
+    worked = None if usage.sm_time is None else _worked(usage, each)
     if worked is not None and not worked:
         component = Component.CONTEXT if floors.idle_mw else Component.IDLE
-        return _Slice(component, Method.EXCLUSIVE if alone else Method.EQUAL, energy_uj, holders)
+        return _Slice(
+            component, Method.EXCLUSIVE if alone else Method.EQUAL, energy_uj, _holders(each)
+        )
     if alone:
-        return _Slice(Component.DYNAMIC, Method.EXCLUSIVE, energy_uj, holders)
+        return _Slice(Component.DYNAMIC, Method.EXCLUSIVE, energy_uj, _holders(each))
     if worked is None:
-        busy = _busy_instances(usage)
+        busy = _busy_instances(usage, each)
         if busy:
             return _Slice(Component.DYNAMIC, Method.MIG, energy_uj, busy)
         return _unattributed(energy_uj, NO_SIGNAL)
     if usage.weights is not None:
-        weighted = _weighted(usage, usage.weights)
+        weighted = _weighted(each, usage.weights, usage.foreign_weight)
         if weighted:
             return _Slice(Component.DYNAMIC, Method.WEIGHTED, energy_uj, weighted)
     return _Slice(Component.DYNAMIC, Method.PROPORTIONAL, energy_uj, worked)
@@ -162,27 +163,27 @@ def _unattributed(energy_uj: int, owner: Owner) -> _Slice:
     return _Slice(Component.DYNAMIC, Method.UNATTRIBUTED, energy_uj, {_Who(owner): 1})
 
 
-def _holders(usage: Usage) -> dict[_Who, int]:
+def _holders(each: list[_Who]) -> dict[_Who, int]:
     """How many processes of each account hold the GPU."""
-    return _tally((who, 1) for who in _each(usage))
+    return _tally([(who, 1) for who in each])
 
 
-def _worked(usage: Usage) -> dict[_Who, int]:
+def _worked(usage: Usage, each: list[_Who]) -> dict[_Who, int]:
     """SM time of each account, strangers included; only those that worked."""
     sm_time = usage.sm_time or {}
-    times = [(who, sm_time.get(i, 0)) for i, who in enumerate(_each(usage))]
+    times = [(who, sm_time.get(i, 0)) for i, who in enumerate(each)]
     times.append((_Who(UNKNOWN_PROCESS), usage.foreign_sm_time))
-    return _tally((who, time) for who, time in times if time > 0)
+    return _tally([(who, time) for who, time in times if time > 0])
 
 
-def _weighted(usage: Usage, weights: Mapping[int, int]) -> dict[_Who, int]:
+def _weighted(each: list[_Who], weights: Mapping[int, int], foreign: int) -> dict[_Who, int]:
     """Learnt weight of each account, strangers included."""
-    parts = [(who, weights.get(i, 0)) for i, who in enumerate(_each(usage))]
-    parts.append((_Who(UNKNOWN_PROCESS), usage.foreign_weight))
-    return _tally((who, part) for who, part in parts if part > 0)
+    parts = [(who, weights.get(i, 0)) for i, who in enumerate(each)]
+    parts.append((_Who(UNKNOWN_PROCESS), foreign))
+    return _tally([(who, part) for who, part in parts if part > 0])
 
 
-def _busy_instances(usage: Usage) -> dict[_Who, int]:
+def _busy_instances(usage: Usage, each: list[_Who]) -> dict[_Who, int]:
     """Slices × busy time of each holder's instance, equally between its holders. Busy time is a
     share of the instance: a 3g instance that is half busy worked three times as much as a 1g."""
     if usage.mig_activity is None or not all(usage.mig):
@@ -192,9 +193,9 @@ def _busy_instances(usage: Usage) -> dict[_Who, int]:
         sharers[label] = sharers.get(label, 0) + 1
     parts = [
         (who, slices(who.mig) * usage.mig_activity.get(who.mig, 0) * _SHARES // sharers[who.mig])
-        for who in _each(usage)
+        for who in each
     ]
-    return _tally((who, part) for who, part in parts if part > 0)
+    return _tally([(who, part) for who, part in parts if part > 0])
 
 
 def slices(mig: str) -> int:
@@ -208,7 +209,7 @@ def _each(usage: Usage) -> Iterator[_Who]:
     return (_Who(owner, mig) for owner, mig in zip(usage.holders, migs, strict=True))
 
 
-def _tally(counts: Iterator[tuple[_Who, int]]) -> dict[_Who, int]:
+def _tally(counts: Sequence[tuple[_Who, int]]) -> dict[_Who, int]:
     tally: dict[_Who, int] = {}
     for who, count in counts:
         tally[who] = tally.get(who, 0) + count

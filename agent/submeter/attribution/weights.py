@@ -12,7 +12,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from submeter.attribution.linear import Lower, Vector, dot, inverse, quadratic, times
+from submeter.attribution.linear import Lower, Vector, dot, inverse, quadratic, solve, times
 from submeter.attribution.moments import Moments, Normal
 
 K = TypeVar("K", bound=Hashable)
@@ -30,7 +30,9 @@ _MODEL_SD: Final = 0.02  # of the common slope: nothing is known better than tha
 _ALUMNI: Final = 4
 _ROUNDS: Final = 6
 _PAUSE: Final = 30  # seconds between solutions, at most
-_FEW: Final = 8  # so many processes are solved at that pace, more at half of it
+_FEW: Final = 8
+"""With more processes, seconds are pooled and solved for more rarely: 32 cost 16 times as much."""
+_POOL: Final = 4
 
 
 class Prior(NamedTuple):
@@ -82,6 +84,7 @@ class WeightLearner(Generic[K]):
         self._keys: list[K] = []
         self._processes: dict[K, _Process] = {}
         self._weights: Weights[K] | None = None
+        self._pooled: list[tuple[Vector, float]] = []
         self._floor = UNKNOWN_FLOOR
         self._floor_watts = 0.0
         self._seconds = 0
@@ -100,6 +103,7 @@ class WeightLearner(Generic[K]):
         """A process comes to this GPU, or comes back."""
         process = self._processes.get(key)
         if process is None:
+            self._pour()
             self._processes[key] = _Process(prior=prior)
             self._keys.append(key)
             self._moments.add_column()
@@ -112,6 +116,7 @@ class WeightLearner(Generic[K]):
             process.live = key in live
         gone = [key for key in self._keys if not self._processes[key].live]
         for key in gone[: max(0, len(gone) - _ALUMNI)]:
+            self._pour()
             column = self._keys.index(key)
             self._moments.drop_column(column + 1, self._beta(key))
             del self._keys[column], self._processes[key]
@@ -121,14 +126,25 @@ class WeightLearner(Generic[K]):
         """A second of shared use: shares of the time by process, power, and what is known of the
         part of it that is there whoever works. True if that made for new weights."""
         self._floor = floor
-        self._moments.observe([1.0, *(sm_time.get(key, 0.0) for key in self._keys)], watts)
+        x = [1.0, *(sm_time.get(key, 0.0) for key in self._keys)]
+        self._pooled.append((x, watts))
+        if len(self._pooled) >= (1 if len(self._keys) <= _FEW else _POOL):
+            self._pour()
         self._seconds += 1
         if self._seconds < self._due:
             return False
-        pause = _PAUSE if len(self._keys) <= _FEW else 2 * _PAUSE
-        self._due += min(pause, self._seconds // 4)
+        many = len(self._keys) > _FEW
+        self._due += min(8 * _PAUSE if many else _PAUSE, self._seconds // (1 if many else 4))
         self._solve()
         return True
+
+    def _pour(self) -> None:
+        """The seconds pooled so far, as one."""
+        count = len(self._pooled)
+        if count:
+            x = [sum(values) / count for values in zip(*(x for x, _ in self._pooled), strict=True)]
+            self._moments.observe(x, sum(watts for _, watts in self._pooled) / count, count)
+            self._pooled.clear()
 
     def alone(self, key: K, share: float, watts: float) -> None:
         """A second in which nobody else was there: the device's own utilisation is exact."""
@@ -140,6 +156,7 @@ class WeightLearner(Generic[K]):
 
     def interrupt(self) -> None:
         """Time passed that wasn't seen."""
+        self._pooled.clear()
         self._moments.interrupt()
 
     def _beta(self, key: K) -> float:
@@ -156,19 +173,18 @@ class WeightLearner(Generic[K]):
         centre = prior_at
         moved = [r - t for r, t in zip(normal.right, times(normal.matrix, centre), strict=True)]
         beta = list(centre)
-        posterior: list[Vector] = []
+        full: Lower = []
         noise = 0.0
-        for _ in range(_ROUNDS):
+        for _ in range(_ROUNDS if len(self._keys) <= _FEW else _ROUNDS // 2):
             noise = self._noise(normal, beta)
             full = [[value / noise for value in row] for row in normal.matrix]
             for i, information in enumerate(prior_info):
                 full[i][i] += information
-            posterior = inverse(full)
             pull = [m / noise + s for m, s in zip(moved, right_solo, strict=True)]
-            step = [dot(row, pull) for row in posterior]
-            free = [c + d for c, d in zip(centre, step, strict=True)]
+            free = [c + d for c, d in zip(centre, solve(full, pull), strict=True)]
             least = [0.0] + [_SMALLEST * slope] * len(self._keys)
             beta = _bounded(full, free, pull, centre, least)
+        posterior = inverse(full)
         covariance = self._covariance(normal, noise, posterior, prior_info)
         self._floor_watts = beta[0]
         self._weights = Weights(

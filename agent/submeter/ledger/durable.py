@@ -66,20 +66,60 @@ class Writer(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Totals:
+_METHODS: Final = tuple(Method)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
     """What metrics show: one consistent moment."""
 
-    accounts: dict[Account, int] = field(default_factory=dict)
-    gpus: dict[str, Totals] = field(default_factory=dict)
-    folded: int = 0
+    accounts: Mapping[Account, int]
+    gpus: Mapping[str, Totals]
+    folded: int
 
-    def copy(self) -> "_Totals":
-        return _Totals(
-            self.accounts.copy(),
-            {uuid: totals.copy() for uuid, totals in self.gpus.items()},
-            self.folded,
-        )
+
+class _Live:
+    """All totals as they are now. Sums are in lists, by number: with 1,600 accounts a commit would
+    spend most of its time on finding them by name."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Account, int] = {}
+        self.gpus: dict[str, Totals] = {}
+        self.folded: set[Account] = set()
+        self._energy_uj: list[int] = []  # by number of the account
+        self._by_method_uj: dict[str, list[int]] = {}
+        self._places: dict[int, tuple[int, int]] = {}  # series → numbers of account and method
+
+    def know(self, series: Series, shown_as: Account) -> None:
+        """From now on the series can be added to."""
+        number = self.numbers.setdefault(shown_as, len(self.numbers))
+        if number == len(self._energy_uj):
+            self._energy_uj.append(0)
+        self._places[series.id] = (number, _METHODS.index(series.method))
+
+    def add(self, gpu_uuid: str, row: Row) -> None:
+        """Adds what a GPU used."""
+        totals = self.gpus.setdefault(gpu_uuid, Totals())
+        by_method_uj = self._by_method_uj.setdefault(gpu_uuid, [0] * len(_METHODS))
+        total_uj, energy_uj, places = 0, self._energy_uj, self._places
+        for series, gained_uj in row.energy_uj.items():
+            account, method = places[series]
+            energy_uj[account] += gained_uj
+            by_method_uj[method] += gained_uj
+            total_uj += gained_uj
+        totals.energy_uj += total_uj
+        for name, amount in row.facts.items():
+            _add_fact(totals, name, amount)
+
+    def view(self) -> _View:
+        """All totals, not to change with these."""
+        gpus = {}
+        for uuid, totals in self.gpus.items():
+            gpus[uuid] = copied = totals.copy()
+            by_method = zip(_METHODS, self._by_method_uj[uuid], strict=True)
+            copied.by_method_uj = {method: uj for method, uj in by_method if uj}
+        accounts = dict(zip(self.numbers, self._energy_uj, strict=True))
+        return _View(accounts, gpus, len(self.folded))
 
 
 @dataclass(slots=True)
@@ -112,15 +152,14 @@ class DurableLedger:
         self._chained: list[tuple[int, Chained]] = []
         self._series: dict[tuple[Account, Method], Series] = {}
         self._shown_as: dict[int, Account] = {}
-        self._folded: set[Account] = set()
         self._books: dict[str, _GpuBook] = {}
-        self._live = _Totals()
-        self._views: dict[int, _Totals] = {}
+        self._live = _Live()
+        self._views: dict[int, _View] = {}
         for series in loaded.series.values():
             self._know(series)
         for history in loaded.gpus.values():
             self._continue(history)
-        self._durable = self._live.copy()
+        self._durable = self._live.view()
         self._session = session._replace(id=loaded.sessions + 1, ledger=loaded.ledger_id)
         self._chain("sessions", tuple(self._session))
 
@@ -228,8 +267,7 @@ class DurableLedger:
             book.roll_up(level, tip, row, [])
         book.open = history.open
         self._books[history.gpu.uuid] = _GpuBook(history.gpu, book, history.checkpoint)
-        totals = self._live.gpus[history.gpu.uuid] = Totals()
-        self._add(totals, history.sums)
+        self._live.add(history.gpu.uuid, history.sums)
 
     def _book(self, uuid: str) -> _GpuBook:
         each = self._books.get(uuid)
@@ -252,7 +290,7 @@ class DurableLedger:
             known = self._series.get((account, method))
             if known is not None:
                 return known
-        accounts = self._live.accounts
+        accounts = self._live.numbers
         free = len(accounts) < self._max_series or account.owner.phase in Ledger.ALWAYS_ADMITTED
         shown = int(account in accounts or free)
         self._loaded.series_count += 1
@@ -268,10 +306,9 @@ class DurableLedger:
         self._series[account, series.method] = series
         if not series.shown:
             account = account._replace(owner=Owner(account.owner.phase, workload=OTHER))
-            self._folded.add(series.account)
-            self._live.folded = len(self._folded)
+            self._live.folded.add(series.account)
         self._shown_as[series.id] = account
-        self._live.accounts.setdefault(account, 0)
+        self._live.know(series, account)
 
     def _chain(self, table: str, values: tuple[object, ...]) -> None:
         digest = self._loaded.tips[table] = chained(self._loaded.tips[table], values)
@@ -284,9 +321,8 @@ class DurableLedger:
         each.book.width_s = next(
             (width_s for rows, width_s in _LONGER if waiting >= rows), LEVELS[0].width_s
         )
-        totals = self._live.gpus.setdefault(each.gpu.uuid, Totals())
         for entry in each.ready:
-            self._add(totals, entry)
+            self._live.add(each.gpu.uuid, entry)
             entry.end_wall_ns = entry.end_ns + offset_ns
             each.sealed.extend((self._number, row) for row in each.book.add(entry))
         each.ready.clear()
@@ -296,16 +332,6 @@ class DurableLedger:
         digest = open_hash(each.book.tips[0].hash, each.gpu.id, row.start_s, body, each.state)
         each.open = Open(each.gpu.id, row.start_s, body, each.state, digest)
         each.open_since = self._number
-
-    def _add(self, totals: Totals, row: Row) -> None:
-        accounts, by_method = self._live.accounts, totals.by_method_uj
-        for series, energy_uj in row.energy_uj.items():
-            accounts[self._shown_as[series]] += energy_uj
-            method = self._loaded.series[series].method
-            by_method[method] = by_method.get(method, 0) + energy_uj
-            totals.energy_uj += energy_uj
-        for name, amount in row.facts.items():
-            _add_fact(totals, name, amount)
 
     def _commit(self, now_s: int) -> Commit:
         books = self._books.values()
@@ -322,7 +348,7 @@ class DurableLedger:
         """Of views not shown yet, the oldest may be being written, and the newest has all."""
         for number in list(self._views)[1:]:
             del self._views[number]
-        self._views[self._number] = self._live.copy()
+        self._views[self._number] = self._live.view()
 
     def _acknowledge(self) -> None:
         written = self._writer.written

@@ -38,7 +38,7 @@ import sqlite3
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -48,7 +48,7 @@ from submeter.ledger.book import SYNCED_FROM_S, Tip
 from submeter.ledger.files import reading
 from submeter.ledger.load import checked_open
 from submeter.ledger.records import Gpu, Series, Session
-from submeter.ledger.rows import LEVELS, TOP, Row, decode
+from submeter.ledger.rows import LEVELS, TOP, Cover, Row, decode
 from submeter.model import Account, Component, Method, Owner, Phase
 from submeter.units import NS_PER_S
 
@@ -187,35 +187,41 @@ class Reader:
                     yield piece
             else:
                 if begins is None:
-                    begins = self._below(gpu, level, sealed.seq - 1)
-                yield from self._parts(gpu, wanted, level, piece, range(begins, row.cover.below))
+                    begins = self._below(gpu, level, sealed.seq, row.cover)
+                numbers = None if begins is None else range(begins, row.cover.below)
+                yield from self._parts(gpu, wanted, level, piece, numbers)
 
     def _parts(
-        self, gpu: Gpu, wanted: "_Wanted", level: int, piece: Piece, numbers: range
+        self, gpu: Gpu, wanted: "_Wanted", level: int, piece: Piece, numbers: range | None
     ) -> Iterator[Piece]:
-        lower = LEVELS[level - 1].name
-        there = self._connection.execute(
-            f"SELECT count(*) FROM {lower} WHERE gpu = ? AND seq > ? AND seq <= ?",  # noqa: S608
-            (gpu.id, numbers.start, numbers.stop),
-        ).fetchone()[0]
-        if there == len(numbers):
+        """The rows that a row covers, numbered above ``numbers.start`` up to ``stop``; where one
+        of them was removed, the row itself."""
+        if numbers is not None and self._count(gpu, level - 1, numbers) == len(numbers):
             yield from self._rows(gpu, wanted, level - 1, numbers.start, numbers.stop)
         elif wanted.has(piece.start_s):
-            yield Piece(
-                *(gpu, piece.start_s, piece.end_s, piece.energy, piece.metered_ns, piece.facts),
-                exact=False,
-            )
+            yield replace(piece, exact=False)
 
-    def _below(self, gpu: Gpu, level: int, seq: int) -> int:
-        """The last row of the level below that a row covers; 0 for none."""
-        for sealed in chains.sealed_rows(self._connection, level, gpu.id, seq - 1, seq):
-            cover = decode(level, sealed.start_s, sealed.body).cover
-            return 0 if cover is None else cover.below
-        # it was removed, so what it covered was, too
-        lower = LEVELS[level - 1].name
-        query = f"SELECT min(seq) FROM {lower} WHERE gpu = ?"  # noqa: S608
-        oldest = self._connection.execute(query, (gpu.id,)).fetchone()[0]
-        return int(oldest or 1) - 1
+    def _count(self, gpu: Gpu, level: int, numbers: range) -> int:
+        table = LEVELS[level].name
+        query = f"SELECT count(*) FROM {table} WHERE gpu = ? AND seq > ? AND seq <= ?"  # noqa: S608
+        found = self._connection.execute(query, (gpu.id, numbers.start, numbers.stop))
+        return int(found.fetchone()[0])
+
+    def _below(self, gpu: Gpu, level: int, seq: int, cover: Cover) -> int | None:
+        """The number before the first row of the level below that a row covers; None if that was
+        removed."""
+        if seq == 1:
+            return 0
+        for sealed in chains.sealed_rows(self._connection, level, gpu.id, seq - 2, seq - 1):
+            before = decode(level, sealed.start_s, sealed.body).cover
+            return 0 if before is None else before.below
+        # the row before was removed: look for the first one by the tens that it begins with
+        for sealed in chains.sealed_rows(self._connection, level - 1, gpu.id, 0, cover.below):
+            own = decode(level - 1, sealed.start_s, sealed.body).cover
+            first = sealed.seq if own is None else own.first
+            if first >= cover.first:
+                return sealed.seq - 1 if first == cover.first else None
+        return None
 
     def _piece(self, gpu: Gpu, level: int, row: Row) -> Piece:
         width_s = LEVELS[level].width_s

@@ -168,7 +168,7 @@ def encode(row: Row) -> bytes:
     energy = sorted(item for item in row.energy_uj.items() if item[1])
     ids = [series for series, _ in energy]
     amounts = [amount for _, amount in energy]
-    id_bytes = max((max(ids, default=0).bit_length() + 7) // 8, 1)
+    id_bytes = max((ids[-1].bit_length() + 7) // 8, 1) if ids else 1
     widest = max(max(amounts, default=0), -min(amounts, default=0))
     amount_bytes = widest.bit_length() // 8 + 1  # with a sign
     table = _TABLE.pack(len(facts), len(ids), id_bytes, amount_bytes)

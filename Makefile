@@ -12,10 +12,10 @@ export PATH := $(PATH):$(TOOLS)/usr/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test quick lint format docs bench clean tools
+.PHONY: help run test test-real quick lint format docs bench clean tools
 
 help: ## lists what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
 # The agent never invents numbers by itself: where there is no GPU, the choice of the simulated
 # node is made here, and said. `exec`, so that a signal to make reaches the agent.
@@ -30,6 +30,18 @@ run: $(VENV)/.installed ## meters this machine's GPUs, or a simulated node where
 
 test: lint tools ## everything that needs no GPU: lint, types, import rules, all tests
 	$(BIN)/pytest -m 'not gpu' $(ARGS)
+
+# Real container and batch managers, unpacked beside the virtual environment: 27 MB, nothing is
+# installed. Their tests run as root and start Podman, munged, slurmctld and slurmd for a moment.
+REAL := $(TOOLS)/real
+test-real: $(VENV)/.installed-dev ## with a real Podman and a real Slurm, as root on Debian
+	@mkdir -p $(REAL)/debs
+	@test -x $(REAL)/usr/bin/podman || { \
+	    apt-get -qq update && \
+	    apt-get -qq -y --no-install-recommends --download-only --reinstall \
+	        -o Dir::Cache::archives=$(REAL)/debs install podman runc slurmctld slurmd munge slurm-client && \
+	    for each in $(REAL)/debs/*.deb; do dpkg-deb -x $$each $(REAL) || exit 1; done; }
+	SUBMETER_REAL_TOOLS=$(REAL) $(BIN)/pytest tests/e2e/test_real_managers.py $(ARGS)
 
 quick: $(VENV)/.installed-dev ## the tests that take a moment
 	$(BIN)/pytest -m 'not gpu and not slow' $(ARGS)

@@ -1,0 +1,201 @@
+"""A real Podman and a real Slurm start a process: the agent's own code says whose it is.
+
+Needs root and their Debian packages, unpacked by `make test-real`; skipped, and said, without.
+"""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from submeter.model import Owner
+from submeter.workloads import ProcfsSource, recognise
+from submeter.workloads.naming import owner
+
+pytestmark = pytest.mark.slow
+
+TOOLS = Path(os.environ.get("SUBMETER_REAL_TOOLS", "/nonexistent"))
+LIBRARIES = TOOLS / "usr/lib/x86_64-linux-gnu"
+SLURM = LIBRARIES / "slurm-wlm"
+JOB_S = "47.25"  # a length that nobody else sleeps
+
+
+@pytest.fixture(autouse=True)
+def tools() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("containers and jobs as the system's own need root")
+    if not TOOLS.is_dir():
+        pytest.skip("no Podman and Slurm unpacked: `make test-real`")
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts an unpacked program; ended with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+    paths = [TOOLS / "usr/bin", TOOLS / "usr/sbin"]
+    environ = {
+        **os.environ,
+        "LD_LIBRARY_PATH": f"{LIBRARIES}:{SLURM}",
+        "PATH": ":".join([*map(str, paths), os.environ["PATH"]]),
+    }
+
+    def start(*command: object, **more: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            env={**environ, **more},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in reversed(started):
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _sleeper() -> int | None:
+    """The PID of the job's own process."""
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+        except OSError:
+            continue
+        if len(words) > 1 and words[0].endswith(b"sleep") and words[1] == JOB_S.encode():
+            return int(entry.name)
+    return None
+
+
+def _owner(pid: int) -> Owner:
+    source = ProcfsSource()
+    key = source.identify(pid)
+    assert key is not None
+    facts = source.facts(key)
+    assert facts is not None
+    return owner(facts, recognise(facts))
+
+
+@pytest.fixture
+def short(wait_for: Callable[..., Any]) -> Iterator[Path]:
+    """A folder whose path leaves room: a socket's address has 108 bytes."""
+    with tempfile.TemporaryDirectory(prefix="sm-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+        wait_for(lambda: not _mentioned(name), "the end of Podman's own helpers")
+        for line in Path("/proc/mounts").read_text().splitlines():
+            if f" {name}/" in line:
+                subprocess.run(["umount", "--lazy", line.split()[1]], check=False)
+
+
+def _mentioned(name: str) -> bool:
+    """Whether any running command line does."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if name.encode() in path.read_bytes():
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def test_a_container_of_podman(
+    run: Callable[..., Any], wait_for: Callable[..., Any], tmp_path: Path, short: Path
+) -> None:
+    root = tmp_path / "rootfs"
+    for folder in ("bin", "proc", "dev", "sys", "etc", "tmp"):
+        (root / folder).mkdir(parents=True)
+    sleep = shutil.which("sleep")
+    assert sleep is not None
+    shutil.copy(sleep, root / "bin/sleep")
+    for word in subprocess.run(["ldd", sleep], capture_output=True, text=True).stdout.split():
+        if word.startswith("/"):
+            (root / word[1:]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(word, root / word[1:])
+    cidfile = tmp_path / "cid"
+    # crun refuses a hybrid cgroup hierarchy; without --ulimit runc fails where limits are lower
+    run(
+        *("podman", "--root", short / "root", "--runroot", short / "run"),
+        *("--cgroup-manager=cgroupfs", "--storage-driver=vfs"),
+        *("--runtime", TOOLS / "usr/sbin/runc", "--conmon", TOOLS / "usr/bin/conmon"),
+        *("run", "--detach", "--rm", "--cidfile", cidfile, "--network=none", "--cgroupns=host"),
+        *("--ulimit", "nofile=1000:1000", "--ulimit", "nproc=1000:1000"),
+        *("--rootfs", root, "/bin/sleep", JOB_S),
+    )
+    pid = wait_for(_sleeper, "the container's process")
+    try:
+        found = _owner(pid)
+        container = cidfile.read_text()[:12]
+        assert (found.container, found.workload) == (container, container)
+        assert (found.pod, found.job) == ("", "")
+    finally:
+        os.kill(pid, 9)
+        wait_for(lambda: _sleeper() is None, "the container's end")
+
+
+def test_a_job_of_slurm(
+    run: Callable[..., Any], wait_for: Callable[..., Any], tmp_path: Path
+) -> None:
+    host = socket.gethostname().split(".")[0]
+    conf = tmp_path / "slurm.conf"
+    key = tmp_path / "munge.key"
+    key.write_bytes(secrets.token_bytes(1024))
+    key.chmod(0o400)
+    for folder in ("spool", "state"):
+        (tmp_path / folder).mkdir()
+    munge = tmp_path / "m.sock"
+    conf.write_text(
+        f"""
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={munge}
+CredType=cred/munge
+PluginDir={SLURM}
+StateSaveLocation={tmp_path}/state
+SlurmdSpoolDir={tmp_path}/spool
+SlurmctldPidFile={tmp_path}/c.pid
+SlurmdPidFile={tmp_path}/d.pid
+SlurmctldPort=16817
+SlurmdPort=16818
+ProctrackType=proctrack/cgroup
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SlurmctldLogFile={tmp_path}/c.log
+SlurmdLogFile={tmp_path}/d.log
+ReturnToService=2
+MailProg=/bin/true
+NodeName={host} NodeAddr=127.0.0.1 CPUs=1 State=UNKNOWN
+PartitionName=p Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+    )
+    (tmp_path / "cgroup.conf").write_text("CgroupMountpoint=/sys/fs/cgroup\n")
+    run(
+        *("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={munge}"),
+        *(f"--pid-file={tmp_path}/m.pid", f"--log-file={tmp_path}/m.log"),
+        f"--seed-file={tmp_path}/seed",
+    )
+    wait_for(munge.exists, "munged")
+    said = {"SLURM_CONF": str(conf)}
+    run("slurmctld-wlm", "-D", **said)
+    run("slurmd-wlm", "-D", "-d", TOOLS / "usr/sbin/slurmstepd-wlm", **said)
+    time.sleep(3)  # srun gives up where the node isn't there yet
+    run("srun", "-n1", "sleep", JOB_S, **said)
+    pid = wait_for(_sleeper, "the job's process")
+    found = _owner(pid)
+    assert (found.job, found.workload) == ("1", "job 1")
+    os.kill(pid, 9)
+    wait_for(lambda: _sleeper() is None, "the job's end")

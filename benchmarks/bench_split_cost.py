@@ -74,7 +74,7 @@ def main() -> None:
         began_ns = time.process_time_ns()
         for (watch, signals), interval in zip(gpus, intervals, strict=True):
             signals.take(watch, clock.boottime_ns(), FLOORS, owners.__getitem__)  # type: ignore[arg-type]
-            usage = signals.usage(interval, watch.held, FLOORS, owners.__getitem__)  # type: ignore[arg-type]
+            usage = signals.usage(interval, watch.held, FLOORS, owners.__getitem__)
             split(interval, usage, FLOORS, second)
             signals.sharing.standard_errors()
         took_ns = time.process_time_ns() - began_ns

@@ -204,3 +204,55 @@ class TestMig:
     def test_one_holder_of_one_instance_is_exclusive(self) -> None:
         (posting,) = split(interval(), Usage(holders=(TRAINER,), mig=("1g.10gb/7",)), UNLEARNT)
         assert (posting.account.mig, posting.method) == ("1g.10gb/7", Method.EXCLUSIVE)
+
+    def test_busy_time_of_instances_counts_by_their_slices(self) -> None:
+        usage = Usage(
+            holders=(TRAINER, SERVER, SERVER),
+            mig=("3g.40gb/1", "1g.10gb/7", "1g.10gb/8"),
+            mig_activity={"3g.40gb/1": 50, "1g.10gb/7": 100, "1g.10gb/8": 0},
+        )
+        dynamic = [p for p in split(interval(260), usage, FLOORS) if p.account.component is DYNAMIC]
+        assert {(p.account.mig, p.method, p.energy_uj // JOULE) for p in dynamic} == {
+            ("3g.40gb/1", Method.MIG, 90),
+            ("1g.10gb/7", Method.MIG, 60),
+        }
+
+    def test_holders_of_one_instance_share_its_part_equally(self) -> None:
+        usage = Usage(
+            holders=(TRAINER, SERVER),
+            mig=("1c.3g.40gb/1", "1c.3g.40gb/1"),
+            mig_activity={"1c.3g.40gb/1": 7},
+        )
+        dynamic = [p for p in split(interval(260), usage, FLOORS) if p.account.component is DYNAMIC]
+        assert [p.energy_uj // JOULE for p in dynamic] == [75, 75]
+
+    def test_no_instance_was_busy_or_nobody_knows(self) -> None:
+        for activity in ({}, {"3g.40gb/1": 0}):
+            usage = Usage((TRAINER, SERVER), mig=("3g.40gb/1", "1g.10gb/7"), mig_activity=activity)
+            dynamic = [
+                p for p in split(interval(), usage, FLOORS) if p.account.component is DYNAMIC
+            ]
+            assert [p.method for p in dynamic] == [Method.UNATTRIBUTED]
+
+
+class TestWeights:
+    def test_learnt_weights_decide_instead_of_sm_time(self) -> None:
+        usage = Usage((TRAINER, SERVER), {0: 50, 1: 50}, weights={0: 300, 1: 100})
+        dynamic = [p for p in split(interval(260), usage, FLOORS) if p.account.component is DYNAMIC]
+        assert [(p.method, p.energy_uj // JOULE) for p in dynamic] == [
+            (Method.WEIGHTED, 112),
+            (Method.WEIGHTED, 37),
+        ]
+
+    def test_strangers_have_their_weight(self) -> None:
+        usage = Usage((TRAINER, SERVER), {0: 50}, 50, weights={0: 300}, foreign_weight=100)
+        dynamic = [p for p in split(interval(260), usage, FLOORS) if p.account.component is DYNAMIC]
+        assert [(p.method, p.energy_uj // JOULE) for p in dynamic] == [
+            (Method.WEIGHTED, 112),
+            (Method.UNATTRIBUTED, 37),
+        ]
+
+    def test_weights_of_nobody_fall_back_to_sm_time(self) -> None:
+        usage = Usage((TRAINER, SERVER), {0: 50, 1: 50}, weights={})
+        dynamic = [p for p in split(interval(260), usage, FLOORS) if p.account.component is DYNAMIC]
+        assert {p.method for p in dynamic} == {Method.PROPORTIONAL}

@@ -1,0 +1,159 @@
+"""Watts per unit of SM time come out of power and shares, noisy or not, or are said not to."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from submeter.attribution.weights import (
+    PRIOR_SD,
+    UNKNOWN_FLOOR,
+    Prior,
+    WeightLearner,
+    Weights,
+)
+
+NO_FLOOR = Prior(0.0, 1.0)
+WATTS = {"a": 450.0, "b": 90.0, "c": 200.0}
+
+
+class Bench:
+    """Processes that are on and off by turns of their own, and a learner that watches."""
+
+    def __init__(self, watts: dict[str, float], seed: int = 1) -> None:
+        self.watts = watts
+        self.learner: WeightLearner[str] = WeightLearner()
+        self.rng = random.Random(seed)
+        for key in watts:
+            self.learner.meet(key, None)
+
+    def run(
+        self,
+        seconds: int,
+        *,
+        noisy: bool,
+        steady: bool = False,
+        floor: float = 0.0,
+        known: Prior = NO_FLOOR,
+    ) -> Weights[str]:
+        for second in range(seconds):
+            used = {
+                key: 0.25 if steady or (second // (7 + 6 * i)) % 2 else 0.03
+                for i, key in enumerate(self.watts)
+            }
+            watts = floor + sum(self.watts[key] * share for key, share in used.items())
+            self.learner.together(self.seen(used) if noisy else used, watts, known)
+        assert self.learner.weights is not None
+        return self.learner.weights
+
+    def seen(self, used: dict[str, float]) -> dict[str, float]:
+        """Seven samples that name one process each, as the driver's ring gives them."""
+        busy = sum(used.values())
+        counts = dict.fromkeys(used, 0.0)
+        for key in self.rng.choices(list(used), list(used.values()), k=7):
+            counts[key] += busy / 7
+        return counts
+
+
+def test_without_noise_they_are_exact_within_minutes() -> None:
+    weights = Bench(WATTS).run(120, noisy=False)
+    assert weights.learnt
+    assert weights.exact
+    assert dict(zip(weights.keys, weights.watts, strict=True)) == pytest.approx(WATTS, rel=0.02)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_through_the_ring_they_are_found_within_their_errors(seed: int) -> None:
+    weights = Bench(WATTS, seed).run(1800, noisy=True)
+    assert weights.learnt
+    assert not weights.exact
+    for i, key in enumerate(weights.keys):
+        sd = weights.covariance[i][i] ** 0.5
+        assert weights.watts[i] == pytest.approx(WATTS[key], abs=4 * sd)
+        assert abs(weights.watts[i] - WATTS[key]) < abs(weights.slope - WATTS[key]) / 2
+    assert weights.of("a") > 2 * weights.of("b")
+
+
+def test_shares_that_never_vary_teach_nothing_and_say_so() -> None:
+    weights = Bench(WATTS).run(600, noisy=True, steady=True)
+    assert not weights.learnt
+    assert weights.of("a") == weights.of("b") == weights.slope
+    widths = [weights.covariance[i][i] ** 0.5 for i in range(3)]
+    assert min(widths) > PRIOR_SD * weights.slope / 3
+
+
+def test_equal_processes_are_left_proportional() -> None:
+    weights = Bench(dict.fromkeys(WATTS, 200.0)).run(900, noisy=True)
+    assert weights.of("a") == pytest.approx(weights.of("b"), rel=0.15)
+
+
+def test_a_stranger_draws_what_is_common() -> None:
+    weights = Bench(WATTS).run(300, noisy=False)
+    assert weights.of("nobody we know") == weights.slope
+
+
+def test_a_program_seen_before_starts_with_its_weight() -> None:
+    bench = Bench({})
+    bench.watts = WATTS
+    for key, watts in WATTS.items():
+        bench.learner.meet(key, Prior(watts, 0.1 * watts))
+    weights = bench.run(60, noisy=True, steady=True)
+    assert weights.learnt
+    assert weights.of("a") == pytest.approx(WATTS["a"], rel=0.2)
+    assert weights.of("b") == pytest.approx(WATTS["b"], rel=0.2)
+
+
+def test_seconds_alone_tell_what_seconds_together_cannot() -> None:
+    bench = Bench(WATTS)
+    for _ in range(60):
+        bench.learner.alone("a", 0.5, 0.5 * WATTS["a"])
+    weights = bench.run(60, noisy=True, steady=True)
+    assert weights.learnt
+    assert weights.of("a") == pytest.approx(WATTS["a"], rel=0.1)
+
+
+def test_a_floor_nobody_saw_shows_in_how_power_follows_use() -> None:
+    weights = Bench(WATTS).run(900, noisy=False, floor=120.0, known=UNKNOWN_FLOOR)
+    assert weights.floor.watts == pytest.approx(120.0, abs=10)
+    assert weights.of("a") == pytest.approx(WATTS["a"], rel=0.1)
+
+
+def test_who_has_gone_is_forgotten_and_the_others_stay_known() -> None:
+    bench = Bench(WATTS)
+    bench.run(400, noisy=False)
+    for number in range(20):
+        bench.learner.meet(f"short {number}", None)
+        bench.learner.retain({"a", "b"})
+    weights = bench.learner.weights
+    assert weights is not None
+    bench.watts = {"a": WATTS["a"], "b": WATTS["b"]}
+    weights = bench.run(200, noisy=False)
+    assert len(weights.keys) <= 2 + 4
+    assert weights.of("a") == pytest.approx(WATTS["a"], rel=0.05)
+    assert weights.of("b") == pytest.approx(WATTS["b"], rel=0.05)
+
+
+@pytest.mark.parametrize("break_off", [lambda learner: learner.interrupt(), lambda learner: None])
+def test_an_interruption_costs_nothing_but_its_time(
+    break_off: Callable[[WeightLearner[str]], None],
+) -> None:
+    bench = Bench(WATTS)
+    for _ in range(6):
+        bench.run(60, noisy=False)
+        break_off(bench.learner)
+    weights = bench.learner.weights
+    assert weights is not None
+    assert weights.of("a") == pytest.approx(WATTS["a"], rel=0.05)
+
+
+def test_many_processes_are_pooled_and_still_told_apart() -> None:
+    watts = {f"p{i}": 60.0 + 40.0 * i for i in range(12)}
+    bench = Bench(watts)
+    for second in range(3000):
+        used = {key: 0.08 if (second // (11 + 5 * i)) % 2 else 0.01 for i, key in enumerate(watts)}
+        power = sum(watts[key] * share for key, share in used.items())
+        bench.learner.together(bench.seen(used), power, NO_FLOOR)
+    weights = bench.learner.weights
+    assert weights is not None
+    assert weights.learnt
+    assert weights.of("p11") > 2 * weights.of("p0")

@@ -1,0 +1,139 @@
+"""Utilisation calls become SM time, power of just that time, and weights of holders."""
+
+from collections import deque
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from submeter.attribution import Programs
+from submeter.model import (
+    EnergySource,
+    Floors,
+    Holder,
+    Interval,
+    Owner,
+    Phase,
+    ProcessKey,
+    Reading,
+    UtilisationSample,
+)
+from submeter.sampling.watch import Batch, Held
+from submeter.signals import Signals
+from submeter.units import NS_PER_S
+
+A, B = (Held(Holder(pid), ProcessKey("boot", pid, 1)) for pid in (11, 12))
+OWNERS = {A.key: Owner(Phase.TRAINING, "a"), B.key: Owner(Phase.INFERENCE, "b")}
+FLOORS = Floors(70_000, 30_000)
+
+
+def owner_of(key: ProcessKey | None) -> Owner:
+    return OWNERS.get(key, Owner(Phase.UNATTRIBUTED, "(unresolved)"))
+
+
+def reading(at_s: float, energy_uj: int | None, average_mw: int | None = None) -> Reading:
+    return Reading(round(at_s * NS_PER_S), energy_uj, None, None, None, average_mw, None)
+
+
+def batch(percents: dict[int, int], last: Reading | None) -> Batch:
+    samples = tuple(UtilisationSample(pid, 1, percent) for pid, percent in percents.items())
+    return Batch(NS_PER_S, samples, last)
+
+
+def watch(*batches: Batch) -> Any:
+    return SimpleNamespace(held=(A, B), batches=deque(batches))
+
+
+def interval(end_s: int, joules: int = 300) -> Interval:
+    start_ns, end_ns = (end_s - 1) * NS_PER_S, end_s * NS_PER_S
+    return Interval("GPU-1", 0, start_ns, end_ns, joules * 1_000_000, EnergySource.COUNTER)
+
+
+@pytest.fixture
+def signals() -> Signals:
+    return Signals("H100", Programs())
+
+
+def live(signals: Signals, seconds: int, *, counter: bool = True) -> None:
+    """a draws 400 W per SM time, b 100 W, on a board whose floor is 100 W."""
+    energy_uj = 0
+    for second in range(1, seconds + 1):
+        a = 60 if second // 9 % 2 else 5
+        b = 35 if second // 13 % 2 else 5
+        watts = 100 + 4 * a + b
+        energy_uj += watts * 1_000_000
+        last = reading(second, energy_uj) if counter else reading(second, None, watts * 1000)
+        signals.take(watch(batch({11: a, 12: b}, last)), second * NS_PER_S, FLOORS, owner_of)
+        signals.usage(interval(second, watts), (A, B), FLOORS, owner_of)
+
+
+@pytest.mark.parametrize("counter", [True, False])
+def test_weights_are_learnt_from_the_power_of_the_same_time(
+    signals: Signals, counter: bool
+) -> None:
+    live(signals, 300, counter=counter)
+    weights = signals.sharing.weights
+    assert weights is not None
+    assert weights.of(A.key) == pytest.approx(400, rel=0.03)
+    assert weights.of(B.key) == pytest.approx(100, rel=0.1)
+    usage = signals.usage(interval(301, 250), (A, B), FLOORS, owner_of)
+    assert usage is not None
+    assert usage.weights is not None
+    assert usage.sm_time is not None
+    assert usage.weights[0] * usage.sm_time[1] > 2 * usage.weights[1] * usage.sm_time[0]
+
+
+def test_before_anything_is_learnt_sm_time_alone(signals: Signals) -> None:
+    signals.take(watch(batch({11: 30, 12: 10, 99: 5}, None)), NS_PER_S, None, owner_of)
+    usage = signals.usage(interval(1), (A, B), Floors(), owner_of)
+    assert usage is not None
+    assert usage.weights is None
+    assert usage.sm_time == {0: 30 * NS_PER_S, 1: 10 * NS_PER_S}
+    assert usage.foreign_sm_time == 5 * NS_PER_S
+
+
+def test_a_signal_is_good_for_ten_seconds(signals: Signals) -> None:
+    signals.take(watch(batch({11: 30}, None)), 0, None, owner_of)
+    for now_s, there in ((10, True), (11, False)):
+        signals.take(watch(), now_s * NS_PER_S, None, owner_of)
+        usage = signals.usage(interval(now_s), (A, B), Floors(), owner_of)
+        assert usage is not None
+        assert (usage.sm_time is not None) is there
+
+
+def test_a_counter_that_restarts_or_a_long_pause_teaches_nothing(signals: Signals) -> None:
+    for second in range(1, 200):
+        energy_uj = 1_000_000_000 - second * 1_000_000  # backwards
+        signals.take(
+            watch(batch({11: 30, 12: 20}, reading(second, energy_uj))), second, FLOORS, owner_of
+        )
+    for second in range(1, 200):
+        last = reading(1000 + 60 * second, second * 1_000_000)
+        signals.take(watch(batch({11: 30, 12: 20}, last)), second, FLOORS, owner_of)
+    assert signals.sharing.weights is None
+
+
+def test_mig_instances_are_named(signals: Signals) -> None:
+    one = A._replace(holder=A.holder._replace(mig="3g.40gb/1", gpu_instance=1))
+    other = B._replace(holder=B.holder._replace(mig="1g.10gb/9", gpu_instance=9))
+    usage = signals.usage(interval(1), (one, other), FLOORS, owner_of)
+    assert usage is not None
+    assert usage.mig == ("3g.40gb/1", "1g.10gb/9")
+
+
+def test_nobody_known_and_nobody_there(signals: Signals) -> None:
+    assert signals.usage(interval(1), None, FLOORS, owner_of) is None
+    usage = signals.usage(interval(1), (), FLOORS, owner_of)
+    assert usage is not None
+    assert usage.holders == ()
+
+
+def test_time_alone_teaches_where_the_floor_is_known(signals: Signals) -> None:
+    signals.take(watch(), 0, FLOORS, owner_of)
+    for second in range(1, 60):
+        signals.alone(interval(second, 300), (A,), 50, FLOORS)
+    live(signals, 40)
+    weights = signals.sharing.weights
+    assert weights is not None
+    assert weights.learnt
+    assert weights.of(A.key) == pytest.approx(400, rel=0.05)

@@ -6,7 +6,7 @@ memory, and is shown when it is safe. Joules of a moment that fell between two c
 from the hardware counter.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -69,6 +69,38 @@ class Writer(Protocol):
 _METHODS: Final = tuple(Method)
 
 
+class _Sums(Mapping[Account, int]):
+    """µJ by account, looked up by name only if somebody asks: every snapshot has one, and few are
+    read."""
+
+    __slots__ = ("_accounts", "_energy_uj", "_table")
+
+    def __init__(self, accounts: Iterable[Account], energy_uj: Iterable[int]) -> None:
+        self._accounts = tuple(accounts)
+        self._energy_uj = tuple(energy_uj)
+        self._table: dict[Account, int] | None = None
+
+    def _named(self) -> dict[Account, int]:
+        if self._table is None:
+            self._table = dict(zip(self._accounts, self._energy_uj, strict=True))
+        return self._table
+
+    def __getitem__(self, account: Account) -> int:
+        return self._named()[account]
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(self._accounts)
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def items(self) -> ItemsView[Account, int]:
+        return self._named().items()
+
+    def values(self) -> ValuesView[int]:
+        return self._named().values()
+
+
 @dataclass(frozen=True, slots=True)
 class _View:
     """What metrics show: one consistent moment."""
@@ -118,8 +150,7 @@ class _Live:
             gpus[uuid] = copied = totals.copy()
             by_method = zip(_METHODS, self._by_method_uj[uuid], strict=True)
             copied.by_method_uj = {method: uj for method, uj in by_method if uj}
-        accounts = dict(zip(self.numbers, self._energy_uj, strict=True))
-        return _View(accounts, gpus, len(self.folded))
+        return _View(_Sums(self.numbers, self._energy_uj), gpus, len(self.folded))
 
 
 @dataclass(slots=True)
@@ -328,7 +359,7 @@ class DurableLedger:
         each.ready.clear()
         row = each.book.open
         assert row is not None
-        body = encode(row)
+        body = encode(row, compact=False)
         digest = open_hash(each.book.tips[0].hash, each.gpu.id, row.start_s, body, each.state)
         each.open = Open(each.gpu.id, row.start_s, body, each.state, digest)
         each.open_since = self._number

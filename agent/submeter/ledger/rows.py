@@ -150,8 +150,12 @@ def canonical(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"), sort_keys=True).encode()
 
 
-def encode(row: Row) -> bytes:
-    """A row's body. Zeros are left out, and the series are in order: equal rows, equal bytes."""
+def encode(row: Row, *, compact: bool = True) -> bytes:
+    """A row's body. Zeros are left out, and the series are in order: equal rows, equal bytes.
+
+    Compact ones have numbers as short as the largest needs; the others are for rows that are soon
+    written anew, and made in a quarter of the time.
+    """
     head = _BODY.pack(
         _FORMAT,
         row.session,
@@ -165,16 +169,25 @@ def encode(row: Row) -> bytes:
     cover = b"" if row.cover is None else _COVER.pack(*row.cover)
     present = {name: amount for name, amount in row.facts.items() if amount}
     facts = canonical(present) if present else b""
-    energy = sorted(item for item in row.energy_uj.items() if item[1])
-    ids = [series for series, _ in energy]
-    amounts = [amount for _, amount in energy]
+    energy = row.energy_uj
+    ids = sorted(series for series, amount in energy.items() if amount)
+    amounts = [energy[series] for series in ids]
+    if compact:
+        id_bytes, packed_ids, amount_bytes, packed = _short(ids, amounts)
+    else:
+        id_bytes, packed_ids = 4, struct.pack(f"<{len(ids)}I", *ids)
+        amount_bytes, packed = 8, struct.pack(f"<{len(ids)}q", *amounts)
+    table = _TABLE.pack(len(facts), len(ids), id_bytes, amount_bytes)
+    return b"".join((head, cover, table, facts, packed_ids, packed))
+
+
+def _short(ids: list[int], amounts: list[int]) -> tuple[int, bytes, int, bytes]:
     id_bytes = max((ids[-1].bit_length() + 7) // 8, 1) if ids else 1
     widest = max(max(amounts, default=0), -min(amounts, default=0))
     amount_bytes = widest.bit_length() // 8 + 1  # with a sign
-    table = _TABLE.pack(len(facts), len(ids), id_bytes, amount_bytes)
     packed_ids = b"".join([series.to_bytes(id_bytes, "little") for series in ids])
     packed = b"".join([amount.to_bytes(amount_bytes, "little", signed=True) for amount in amounts])
-    return b"".join((head, cover, table, facts, packed_ids, packed))
+    return id_bytes, packed_ids, amount_bytes, packed
 
 
 def decode(level: int, start_s: int, body: bytes) -> Row:

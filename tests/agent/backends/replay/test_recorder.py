@@ -47,6 +47,7 @@ class Board:
     def __init__(self, info: GpuInfo = INFO) -> None:
         self.info = info
         self.tally = Tally()
+        self.held_ns = 0
         self.error: DeviceLost | DriverUnavailable | ReadFailed | None = None
 
     def _answer(self) -> None:
@@ -56,6 +57,9 @@ class Board:
     def readings(self, now_ns: int) -> Sequence[Reading]:
         self._answer()
         return [Reading(now_ns, 1, 2, 3, 4, 5, 6)]
+
+    def hold(self, duration_ns: int) -> None:
+        self.held_ns = duration_ns
 
     def activity(self, now_ns: int) -> Activity:
         self._answer()
@@ -90,6 +94,9 @@ class Node:
         if self.gone is not None:
             raise self.gone
         return [self.board]
+
+    def rescan(self) -> list[Board]:
+        return []
 
     def reopen(self, uuid: str) -> Board:
         assert uuid == self.board.info.uuid

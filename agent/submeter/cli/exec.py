@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 HELP = "run a command and tell what its GPUs used"
 
-DEFAULT_GRAMS_PER_KWH: Final = 480.0
-"""The world's mean for 2023: Ember, Global Electricity Review 2024."""
+DEFAULT_GRAMS_PER_KWH: Final = 475.0
+"""The mean of the world that codecarbon 3.3 falls back to where it knows no country."""
 _NOT_FOUND: Final = 127
 _NOT_EXECUTABLE: Final = 126
 _J_PER_KWH: Final = 3_600_000
@@ -66,15 +66,15 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"submeter: {command[0]}: {error.strerror}", file=sys.stderr)
         return _NOT_EXECUTABLE
     grams = outcome.joules / _J_PER_KWH * arguments.carbon
-    _tell(outcome, grams)
+    _tell(outcome, grams, arguments.carbon)
     if arguments.json is not None:
         fields = {**outcome.fields(), "carbon_g": None if math.isnan(grams) else grams}
         arguments.json.write_text(json.dumps(fields, indent=2) + os.linesep)
     return outcome.exit_code
 
 
-def _tell(outcome: "Outcome", grams: float) -> None:
+def _tell(outcome: "Outcome", grams: float, grams_per_kwh: float) -> None:
     lines = outcome.lines()
     if not math.isnan(outcome.joules):
-        lines.append(f"  {grams:.4g} gCO2e")
+        lines.append(f"  {grams:.4g} gCO2e at {grams_per_kwh:g} g/kWh (--carbon)")
     print("\n".join(lines), file=sys.stderr)

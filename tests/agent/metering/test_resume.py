@@ -1,0 +1,154 @@
+"""A meter that goes on where an agent before it stopped: nothing is lost, doubled or invented."""
+
+import pytest
+
+from submeter.attribution import split
+from submeter.attribution.split import AGENT_DOWN
+from submeter.metering import Meter, resume
+from submeter.model import (
+    Checkpoint,
+    CounterState,
+    EnergySource,
+    Floors,
+    Interval,
+    MeterState,
+    Reading,
+    SuspectReason,
+    UnmeteredReason,
+    Usage,
+)
+from submeter.units import NS_PER_S, UJ_PER_J
+
+S = NS_PER_S
+LIMIT_MW = 700_000
+WALL = 1_767_225_600 * S
+BASE = 5_000_000 * UJ_PER_J
+
+
+def meter(source: EnergySource = EnergySource.COUNTER) -> Meter:
+    return Meter("GPU-1", source, LIMIT_MW, S // 10)
+
+
+def reading(at_ns: int, energy_uj: int | None, power_mw: int | None = None) -> Reading:
+    return Reading(at_ns, energy_uj, None, power_mw, None, power_mw, None)
+
+
+def checkpoint(at_ns: int, value_uj: int = BASE, boot_id: str = "this") -> Checkpoint:
+    counter = CounterState(value_uj, value_uj, at_ns, 0, value_uj, 0, 0, 3)
+    return Checkpoint(MeterState(at_ns, at_ns, at_ns, counter), boot_id, WALL)
+
+
+def first(
+    at: Checkpoint, now_ns: int, value_uj: int | None, wall_ns: int, power_mw: int | None = None
+) -> list[Interval]:
+    made = meter(EnergySource.AVERAGE if value_uj is None else EnergySource.COUNTER)
+    assert resume(made, at, "this", now_ns, wall_ns)
+    made.observe(reading(now_ns, value_uj, power_mw))
+    return list(made.close(now_ns + S))
+
+
+def test_what_the_counter_gained_is_the_agents_absence() -> None:
+    now_ns = 1_000 * S
+    done = first(checkpoint(900 * S), now_ns, BASE + 300 * UJ_PER_J, WALL + 100 * S)
+    assert [(i.energy_uj, i.agent_down) for i in done] == [(300 * UJ_PER_J, True), (0, False)]
+    assert (done[0].start_ns, done[0].end_ns, done[0].epoch) == (900 * S, now_ns, 3)
+    assert not any(i.unmetered_ns or i.suspect_uj for i in done)
+    (posting,) = split(done[0], Usage(()), Floors())
+    assert posting.account.owner == AGENT_DOWN
+
+
+def test_more_than_it_can_have_used_is_suspect() -> None:
+    done = first(checkpoint(990 * S), 1_000 * S, BASE + 10**6 * UJ_PER_J, WALL + 10 * S)
+    assert sum(i.energy_uj for i in done) == 0
+    assert done[0].suspect_uj == ((SuspectReason.JUMP, 10**6 * UJ_PER_J),)
+
+
+def test_a_driver_restarted_meanwhile_counts_from_zero_and_says_what_is_missing() -> None:
+    done = first(checkpoint(900 * S), 1_000 * S, 40 * UJ_PER_J, WALL + 100 * S)
+    assert sum(i.energy_uj for i in done) == 40 * UJ_PER_J
+    assert {i.epoch for i in done if i.energy_uj} == {4}
+    unmetered = dict(pair for i in done for pair in i.unmetered_ns)
+    assert unmetered == {UnmeteredReason.RESET: 100 * S}
+
+
+@pytest.mark.parametrize("value_j", [500, 4_999_000, 5_000_100])
+def test_after_a_reboot_the_counter_began_anew_where_that_can_be(value_j: int) -> None:
+    """Booted 3 h ago: up to 2·700 W·3 h can have been used, from zero."""
+    now_ns = 3 * 3_600 * S
+    at = checkpoint(10**6 * S, boot_id="before")
+    wall_ns = WALL + now_ns + 60 * S  # 60 s between the last agent and the boot
+    done = first(at, now_ns, value_j * UJ_PER_J, wall_ns)
+    assert sum(i.energy_uj for i in done) == value_j * UJ_PER_J
+    assert done[-1].epoch == 4
+    assert all(i.agent_down for i in done if i.energy_uj)
+    assert dict(pair for i in done for pair in i.unmetered_ns) == {UnmeteredReason.RESET: 60 * S}
+
+
+def test_after_a_reboot_a_counter_that_can_not_have_begun_anew_went_on() -> None:
+    now_ns = 60 * S  # 84 kJ at most since then, and it shows 5 GJ
+    at = checkpoint(10**6 * S, boot_id="before")
+    done = first(at, now_ns, BASE + 2_000 * UJ_PER_J, WALL + now_ns + 60 * S)
+    assert sum(i.energy_uj for i in done) == 2_000 * UJ_PER_J
+    assert done[-1].epoch == 3
+    assert not any(i.unmetered_ns for i in done)
+
+
+def test_after_a_reboot_what_is_neither_is_suspect() -> None:
+    at = checkpoint(10**6 * S, boot_id="before")
+    done = first(at, 60 * S, 2 * BASE, WALL + 120 * S)
+    assert sum(i.energy_uj for i in done) == 0
+    assert sum(uj for i in done for _, uj in i.suspect_uj) == 2 * BASE
+
+
+def test_without_a_counter_the_absence_is_unmetered() -> None:
+    state = MeterState(900 * S, 900 * S, 900 * S)
+    done = first(Checkpoint(state, "this", WALL), 1_000 * S, None, WALL + 100 * S, 200_000)
+    assert sum(i.energy_uj for i in done) == 0
+    assert dict(pair for i in done for pair in i.unmetered_ns) == {UnmeteredReason.GAP: 100 * S}
+
+
+def test_a_checkpoint_of_the_future_books_no_more_than_a_moments_worth() -> None:
+    """A virtual machine was put back to an earlier moment of the same boot."""
+    made = meter()
+    assert "later" in resume(made, checkpoint(5_000 * S), "this", 1_000 * S, WALL)
+    made.observe(reading(1_001 * S, BASE + 9_000 * UJ_PER_J))
+    done = made.close(1_002 * S)
+    assert sum(i.energy_uj for i in done) == 0
+    assert done[0].suspect_uj == ((SuspectReason.JUMP, 9_000 * UJ_PER_J),)
+
+
+def test_a_simulation_begins_anew() -> None:
+    made = meter()
+    assert resume(made, checkpoint(900 * S), "", 1_000 * S, WALL) == ""
+    assert resume(made, checkpoint(900 * S, boot_id=""), "this", 1_000 * S, WALL) == ""
+    assert resume(made, None, "this", 1_000 * S, WALL) == ""
+    made.observe(reading(1_000 * S, BASE))
+    assert made.close(1_001 * S)[0].energy_uj == 0
+
+
+@pytest.mark.parametrize("cuts", range(1, 9))
+def test_wherever_it_is_cut_the_sum_is_the_same(cuts: int) -> None:
+    """A history with a jitter, a dip and a restart, metered by one meter or by several in turn."""
+    rises = [5, 5, -3, 4, 30, -4_000_000, 4_000_020, 7, 9, -4_000_050, 3, 20, 20, 11]
+    value_uj, at_ns = BASE, 1_000 * S
+    total_uj = suspect_uj = 0
+    one, state = meter(), None
+    for step, rise in enumerate(rises):
+        at_ns += S
+        value_uj += rise * UJ_PER_J
+        if step and step % cuts == 0 and state is not None:
+            one = meter()
+            resume(one, Checkpoint(state, "this", WALL), "this", at_ns, WALL)
+        one.observe(reading(at_ns, max(value_uj, 0)))
+        for interval in one.close(at_ns):
+            total_uj += interval.energy_uj
+            suspect_uj += sum(uj for _, uj in interval.suspect_uj)
+            state = interval.state or state
+    whole = meter()
+    value_uj, at_ns, expected_uj = BASE, 1_000 * S, 0
+    for rise in rises:
+        at_ns += S
+        value_uj += rise * UJ_PER_J
+        whole.observe(reading(at_ns, max(value_uj, 0)))
+        expected_uj += sum(i.energy_uj for i in whole.close(at_ns))
+    assert total_uj == expected_uj

@@ -83,6 +83,23 @@ def test_weights_are_learnt_from_the_power_of_the_same_time(
     assert usage.weights[0] * usage.sm_time[1] > 2 * usage.weights[1] * usage.sm_time[0]
 
 
+def test_the_driver_s_own_timestamps_count(signals: Signals) -> None:
+    for second in range(1, 100):
+        last = reading(second, 0)._replace(
+            energy_uj=sum(
+                100 + (200 if s // 9 % 2 else 20) + (40 if s // 13 % 2 else 5)
+                for s in range(1, second + 1)
+            )
+            * 2_000_000,
+            energy_at_us=second * 2_000_000,  # twice the time, twice the energy: the same power
+        )
+        percents = {11: 50 if second // 9 % 2 else 5, 12: 40 if second // 13 % 2 else 5}
+        signals.take(watch(batch(percents, last)), second * NS_PER_S, FLOORS, owner_of)
+    weights = signals.sharing.weights
+    assert weights is not None
+    assert weights.of(A.key) == pytest.approx(400, rel=0.05)
+
+
 def test_before_anything_is_learnt_sm_time_alone(signals: Signals) -> None:
     signals.take(watch(batch({11: 30, 12: 10, 99: 5}, None)), NS_PER_S, None, owner_of)
     usage = signals.usage(interval(1), (A, B), Floors(), owner_of)

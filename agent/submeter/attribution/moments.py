@@ -15,9 +15,9 @@ samples say. The first stage's rest noise only pulls the weights towards the com
 """
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from submeter.attribution.bands import Band, Bands
 from submeter.attribution.linear import (
     Lower,
     Vector,
@@ -42,7 +42,6 @@ SAMPLES_PER_S: Final = 7.2
 _FIXED: Final = 5  # 1, power now, before and after, total SM time
 _BANDS: Final = 16
 _BAND_SECONDS: Final = 60
-_FINE_BANDS: Final = 192
 _GROWTH: Final = 2 ** (1 / HALF_LIFE)
 _RIDGE: Final = 1e-3
 
@@ -53,16 +52,6 @@ class Second(NamedTuple):
     x: Vector
     watts: float
     samples: float
-
-
-@dataclass(slots=True)
-class _Band:
-    """Sums over the seconds whose power was in a narrow band."""
-
-    mass: float
-    z: Vector
-    x: Vector
-    watts: float
 
 
 class Normal(NamedTuple):
@@ -94,8 +83,7 @@ class Moments:
         self._xy: Vector = []
         self._yy = 0.0
         self._noise: Vector = []  # Σ total SM time · x
-        self._bands: dict[int, _Band] = {}
-        self._step_watts = 0.125
+        self._bands = Bands()
         self.add_column()
 
     def add_column(self) -> None:
@@ -112,9 +100,7 @@ class Moments:
         self._xx.append([0.0] * self.columns)
         self._xy.append(0.0)
         self._noise.append(0.0)
-        for band in self._bands.values():
-            band.z.append(0.0)
-            band.x.append(0.0)
+        self._bands.add_column()
 
     def drop_column(self, column: int, beta: float) -> None:
         """Forgets a process; what it drew, as far as known, is taken off the power."""
@@ -135,9 +121,7 @@ class Moments:
             del line[column]
         for second in self._recent:
             del second.x[column]
-        for band in self._bands.values():
-            band.watts -= beta * band.x.pop(column)
-            del band.z[z]
+        self._bands.drop_column(z, column, beta)
 
     def observe(self, x: Vector, watts: float, seconds: int = 1) -> None:
         """The next second, by column; counted as soon as the eight after it are there, too."""
@@ -220,21 +204,7 @@ class Moments:
         self._yy += scale * watts
         scale = weight * total
         self._noise = [known + scale * value for known, value in zip(self._noise, x, strict=True)]
-        self._band(z, x, watts, weight)
-
-    def _band(self, z: Vector, x: Vector, watts: float, weight: float) -> None:
-        key = int(watts / self._step_watts)
-        band = self._bands.get(key)
-        if band is None:
-            band = self._bands[key] = _Band(0.0, [0.0] * len(z), [0.0] * len(x), 0.0)
-        _add(band, weight, z, x, watts)
-        if len(self._bands) > _FINE_BANDS:
-            self._step_watts *= 2
-            fine, self._bands = self._bands, {}
-            for old, part in fine.items():
-                into = self._bands.setdefault(old // 2, part)
-                if into is not part:
-                    _merge(into, part)
+        self._bands.add(Band(weight, z, x, watts))
 
     def _renormalise(self) -> None:
         by = 1 / self._weight
@@ -247,11 +217,7 @@ class Moments:
         self._zy = [value * by for value in self._zy]
         self._xy = [value * by for value in self._xy]
         self._noise = [value * by for value in self._noise]
-        for band in self._bands.values():
-            band.mass *= by
-            band.watts *= by
-            band.z = [value * by for value in band.z]
-            band.x = [value * by for value in band.x]
+        self._bands.scale(by)
 
     def _is_exact(self, slope: float) -> bool:
         """Least squares leaves far less than the ring's sampling would: so it isn't sampled."""
@@ -265,7 +231,8 @@ class Moments:
 
     def _instrumented(self) -> tuple[Lower, Vector, int]:
         """Second-stage equations: what the instruments say of the SM times and of the power."""
-        bands = self._wide_bands()
+        count = min(_BANDS, max(3, int(self.seconds / _BAND_SECONDS)))
+        bands = self._bands.wide(count, self._mass)
         zz: Lower = [row[1:] for row in self._zz[1:]]  # the bands make a constant superfluous
         zx = [list(row) for row in zip(*self._xz, strict=True)][1:]
         zy = [*self._zy[1:]]
@@ -286,30 +253,3 @@ class Moments:
         for row, value in zip(x_half, y_half, strict=True):
             right = [known + value * other for known, other in zip(right, row, strict=True)]
         return gram(x_half, self.columns), right, len(zz)
-
-    def _wide_bands(self) -> list[_Band]:
-        """Neighbouring bands together until each holds about as many seconds."""
-        count = min(_BANDS, max(3, int(self.seconds / _BAND_SECONDS)))
-        each = self._mass / count
-        wide: list[_Band] = []
-        for key in sorted(self._bands):
-            band = self._bands[key]
-            if wide and wide[-1].mass < each:
-                _merge(wide[-1], band)
-            else:
-                wide.append(_Band(band.mass, list(band.z), list(band.x), band.watts))
-        return wide
-
-
-def _add(band: _Band, weight: float, z: Vector, x: Vector, watts: float) -> None:
-    band.mass += weight
-    band.watts += weight * watts
-    band.z = [known + weight * value for known, value in zip(band.z, z, strict=True)]
-    band.x = [known + weight * value for known, value in zip(band.x, x, strict=True)]
-
-
-def _merge(into: _Band, other: _Band) -> None:
-    into.mass += other.mass
-    into.watts += other.watts
-    into.z = [a + b for a, b in zip(into.z, other.z, strict=True)]
-    into.x = [a + b for a, b in zip(into.x, other.x, strict=True)]

@@ -12,6 +12,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from submeter.attribution.delay import Delay
 from submeter.attribution.linear import Lower, Vector, dot, inverse, quadratic, solve, times
 from submeter.attribution.moments import Moments, Normal
 
@@ -81,6 +82,7 @@ class WeightLearner(Generic[K]):
 
     def __init__(self) -> None:
         self._moments = Moments()
+        self._delay: Delay[K] = Delay()
         self._keys: list[K] = []
         self._processes: dict[K, _Process] = {}
         self._weights: Weights[K] | None = None
@@ -89,6 +91,11 @@ class WeightLearner(Generic[K]):
         self._floor_watts = 0.0
         self._seconds = 0
         self._due = _NEEDED
+
+    @property
+    def delay_seconds(self) -> int:
+        """How late SM times are reported, as far as found out."""
+        return self._delay.seconds
 
     @property
     def weights(self) -> Weights[K] | None:
@@ -120,14 +127,18 @@ class WeightLearner(Generic[K]):
             column = self._keys.index(key)
             self._moments.drop_column(column + 1, self._beta(key))
             del self._keys[column], self._processes[key]
+            self._delay.forget(key)
             self._weights = None if self._weights is None else _without(self._weights, key)
 
     def together(self, sm_time: dict[K, float], watts: float, floor: Prior) -> bool:
         """A second of shared use: shares of the time by process, power, and what is known of the
         part of it that is there whoever works. True if that made for new weights."""
         self._floor = floor
-        x = [1.0, *(sm_time.get(key, 0.0) for key in self._keys)]
-        self._pooled.append((x, watts))
+        then = self._delay.watts(sm_time, watts)
+        if self._delay.changed():
+            self._begin_anew()
+        if then is not None:
+            self._pooled.append(([1.0, *(sm_time.get(key, 0.0) for key in self._keys)], then))
         if len(self._pooled) >= (1 if len(self._keys) <= _FEW else _POOL):
             self._pour()
         self._seconds += 1
@@ -137,6 +148,13 @@ class WeightLearner(Generic[K]):
         self._due += min(8 * _PAUSE if many else _PAUSE, self._seconds // (1 if many else 4))
         self._solve()
         return True
+
+    def _begin_anew(self) -> None:
+        """SM times were paired with the wrong seconds' power."""
+        self._pooled.clear()
+        self._moments = Moments()
+        for _ in self._keys:
+            self._moments.add_column()
 
     def _pour(self) -> None:
         """The seconds pooled so far, as one."""
@@ -157,6 +175,7 @@ class WeightLearner(Generic[K]):
     def interrupt(self) -> None:
         """Time passed that wasn't seen."""
         self._pooled.clear()
+        self._delay.interrupt()
         self._moments.interrupt()
 
     def _beta(self, key: K) -> float:
@@ -261,7 +280,7 @@ class WeightLearner(Generic[K]):
         common = [beta[0]] + [normal.slope] * len(self._keys)
         gain = (_misfit(normal, common) - _misfit(normal, beta)) / noise
         told = sum(dot(row, _column(normal.matrix, i)) / noise for i, row in enumerate(posterior))
-        return gain > told + 2 * math.sqrt(2 * told)
+        return gain > told + 1.5 * math.sqrt(2 * told)
 
 
 def _misfit(normal: Normal, beta: Vector) -> float:

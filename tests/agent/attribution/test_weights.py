@@ -146,6 +146,22 @@ def test_an_interruption_costs_nothing_but_its_time(
     assert weights.of("a") == pytest.approx(WATTS["a"], rel=0.05)
 
 
+@pytest.mark.parametrize("late", [0, 1, 2, 3])
+def test_sm_times_that_come_late_are_paired_with_the_power_of_their_time(late: int) -> None:
+    bench = Bench(WATTS)
+    waiting: list[dict[str, float]] = []
+    for second in range(1500):
+        used = {key: 0.25 if (second // (7 + 6 * i)) % 2 else 0.03 for i, key in enumerate(WATTS)}
+        waiting.append(used)
+        if second >= late:
+            power = sum(WATTS[key] * share for key, share in used.items())
+            bench.learner.together(bench.seen(waiting.pop(0)), power, NO_FLOOR)
+    weights = bench.learner.weights
+    assert weights is not None
+    assert bench.learner.delay_seconds == late
+    assert weights.of("a") == pytest.approx(WATTS["a"], rel=0.15)
+
+
 def test_many_processes_are_pooled_and_still_told_apart() -> None:
     watts = {f"p{i}": 60.0 + 40.0 * i for i in range(12)}
     bench = Bench(watts)

@@ -38,12 +38,13 @@ class Tally:
         self.calls[call] = self.calls.get(call, 0) + 1
 
     def add(self, other: "Tally") -> None:
-        """Takes over what another tally counted."""
-        for call, duration_ns in other.call_ns.items():
+        """Takes over what another tally counted. That one may be counting on in other threads:
+        copying a dict is one step for the interpreter, going through it is not."""
+        for call, duration_ns in other.call_ns.copy().items():
             self.call_ns[call] = self.call_ns.get(call, 0) + duration_ns
-        for call, count in other.calls.items():
+        for call, count in other.calls.copy().items():
             self.calls[call] = self.calls.get(call, 0) + count
-        for key, count in other.errors.items():
+        for key, count in other.errors.copy().items():
             self.errors[key] = self.errors.get(key, 0) + count
 
     def failed(self, call: str, error: str) -> None:

@@ -1,0 +1,116 @@
+"""``submeter report``: a question in, what was used out, from the ledger."""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from submeter.cli._options import add_common, examples, settings
+from submeter.cli.output import Progress, is_terminal, wants_colour
+from submeter.errors import EXIT_FAILED, EXIT_OK, InputError
+
+if TYPE_CHECKING:
+    from submeter.reports.question import Question
+    from submeter.reports.record import Report
+
+HELP = "what was used, by whom and for what, from the ledger"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    # "-24h" is a time and no option; argparse knows that of numbers only
+    parser._negative_number_matcher = re.compile(r"-\d+\s*\w*")
+    parser.add_argument(
+        "--since",
+        metavar="T",
+        help="the first moment: a date, a time (ISO 8601), today, yesterday, -24h, 7d "
+        "(default: from the beginning)",
+    )
+    parser.add_argument(
+        "--until", metavar="T", help="the moment at which it ends, itself not included (now)"
+    )
+    parser.add_argument(
+        "--by",
+        metavar="KEYS",
+        help="any of phase, workload, user, namespace, pod, container, job, gpu, hour, day, month, "
+        "method, component, with commas (phase,workload)",
+    )
+    parser.add_argument("--format", metavar="F", help="table, json, csv or html (table)")
+    parser.add_argument("--json", action="store_true", help="the same as --format json")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="write to a file")
+    parser.add_argument("--tz", metavar="ZONE", help="time zone, as Europe/Berlin (the machine's)")
+    add_common(parser, "--state-dir")
+    examples(
+        parser,
+        "submeter report --since yesterday --by phase,user",
+        "submeter report --since 2026-03 --until 2026-04 --tz Europe/Berlin --by day,phase",
+        "submeter report --since 7d --format html --output week.html",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from submeter.reports import presentations
+
+    name = arguments.format or ("json" if arguments.json else _format_of(arguments.output))
+    presentation = presentations.load(name)
+    report = _report(arguments, timeline=name == "html")
+    colour = arguments.output is None and wants_colour(sys.stdout)
+    _write(presentation.render(report, colour=colour), arguments.output)
+    if report.quality.problems:
+        first, *others = report.quality.problems
+        more = f" (and {len(others)} more)" if others else ""
+        print(f"submeter: the report is partial: {first}{more}", file=sys.stderr)
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+def _report(arguments: argparse.Namespace, *, timeline: bool) -> "Report":
+    from submeter.clock import SystemClock
+    from submeter.units import NS_PER_S
+
+    now_s = SystemClock().wall_ns() // NS_PER_S
+    question = _question(arguments, now_s, timeline=timeline)
+    with Progress("reading", 100) as progress:
+        from submeter.reports.ledger import from_ledger
+
+        directory = settings(arguments).state_dir
+        return from_ledger(
+            directory, question, now_s, lambda share: progress.update(int(100 * share))
+        )
+
+
+def _question(arguments: argparse.Namespace, now_s: int, *, timeline: bool) -> "Question":
+    from submeter.reports.moments import machine_zone, moment, zone
+    from submeter.reports.question import DEFAULT_BY, Question, parse_by
+
+    where = machine_zone() if arguments.tz is None else zone(arguments.tz)
+    since_s, until_s = (
+        None if text is None else moment(text, where, now_s, source)
+        for text, source in ((arguments.since, "--since"), (arguments.until, "--until"))
+    )
+    if since_s is not None and since_s >= (now_s if until_s is None else until_s):
+        raise InputError("expected --since before --until, which is now if it isn't given")
+    by = DEFAULT_BY if arguments.by is None else parse_by(arguments.by)
+    return Question(by, since_s, until_s, where, timeline)
+
+
+def _format_of(output: Path | None) -> str:
+    """The format that a file's name asks for."""
+    from submeter.reports import presentations
+
+    if output is not None:
+        for name in presentations.available():
+            if output.suffix == presentations.load(name).SUFFIX:
+                return name
+    return "table"
+
+
+def _write(content: bytes, output: Path | None) -> None:
+    if output is None:
+        if is_terminal(sys.stdout):
+            content = content.decode().encode(sys.stdout.encoding, "replace")
+        sys.stdout.buffer.write(content)
+        return
+    beside = output.with_name(f".{output.name}.part")
+    beside.write_bytes(content)
+    beside.replace(output)  # whoever looks at the file sees a whole one

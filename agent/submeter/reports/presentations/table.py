@@ -1,0 +1,76 @@
+"""A report in, a table for a terminal or a pipe out: bars, totals, and how good the figures are."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from submeter.reports.presentations._columns import columns, painted
+from submeter.reports.presentations._words import (
+    METHODS,
+    caveats,
+    gpu_names,
+    period,
+    shown_value,
+)
+from submeter.reports.record import Report
+from submeter.text import printable
+from submeter.web import figures
+
+SUFFIX: Final = ".txt"
+
+_CELLS: Final = 20
+_EIGHTHS: Final = " ▏▎▍▌▋▊▉"
+
+
+def render(report: Report, *, colour: bool = False) -> bytes:
+    """The table, with everything that must be known about it below."""
+    lines = [painted(period(report), "bold", colour=colour)]
+    lines += [painted(f"! {printable(each)}", "yellow", colour=colour) for each in _loud(report)]
+    lines += ["", *_table(report, colour=colour), "", *_quality(report)]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _loud(report: Report) -> Iterator[str]:
+    yield from report.origin.notices
+    if report.quality.problems:
+        yield "PARTIAL: not everything could be asked; what is missing is listed below."
+
+
+def _table(report: Report, *, colour: bool) -> list[str]:
+    by = report.question.by
+    names = gpu_names(report)
+    energies, total = figures.energies([row.energy_uj for row in report.rows])
+    rows: list[list[str]] = []
+    for row, energy in zip(report.rows, energies, strict=True):
+        values = [shown_value(key, value, names) for key, value in zip(by, row.values, strict=True)]
+        share = report.share(row.energy_uj)
+        rows.append([*values, energy, _percent(share), _bar(share)])
+    blanks = [""] * (len(by) - 1)
+    if by:
+        rows.append(["total", *blanks, total, _percent(1.0 if report.total_uj else None), ""])
+    right = (len(by), len(by) + 1)
+    headings = [*by, "energy", "share", ""]
+    first, *rest = columns([headings, *rows], right)
+    if by and rest:
+        rest[-1] = painted(rest[-1], "bold", colour=colour)
+    return [painted(first, "bold", colour=colour), *rest]
+
+
+def _bar(share: float | None) -> str:
+    eighths = round(max(0.0, share or 0.0) * _CELLS * 8)
+    whole, part = divmod(eighths, 8)
+    return "█" * whole + _EIGHTHS[part].strip()
+
+
+def _percent(share: float | None) -> str:
+    return figures.UNKNOWN if share is None else f"{100 * share:.1f} %"
+
+
+def _quality(report: Report) -> Iterator[str]:
+    methods = report.quality.method_uj
+    if methods and report.total_uj:
+        parts = ", ".join(
+            f"{METHODS[method].name} {100 * part / report.total_uj:.1f} %"
+            for method, part in sorted(methods.items(), key=lambda item: -item[1])
+        )
+        yield f"how it was split: {parts}"
+    yield from (printable(each) for each in caveats(report))

@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ from submeter.ledger.repair import mend
 from submeter.ledger.rows import LEVELS, TOP, Row, Sealed, decode, genesis, link
 from submeter.ledger.schema import CHAINED, GPU_COLUMNS, chain_start, chained, gpu_hash
 
+_CANDIDATES: Final = 3
 _WINDOW: Final = 256
 _EMPTY_WINDOWS: Final = 8  # so many without a row end a table: a page that is lost had fewer
 
@@ -53,35 +54,37 @@ class Remains:
 
 def remains_of(path: Path) -> Remains:
     """Reads whatever can be read of a file, from a copy; nothing at all is an answer, too."""
-    found = _remains_of(path, mended=False)
-    return found if found.gpus and not found.bad else _better(found, _remains_of(path, mended=True))
+    best = Remains()
+    for mended in (False, True):
+        with _copy(path, mended=mended) as connection:
+            for ledger in _ledger_ids(connection):
+                best = _better(best, _remains_of(connection, ledger))
+        if best.gpus and not best.bad:
+            break
+    return best
 
 
 def _better(one: Remains, other: Remains) -> Remains:
     """Whichever has more rows."""
     count = [sum(len(gpu.all_rows()) for gpu in each.gpus) for each in (one, other)]
-    return one if count[0] >= count[1] else other
+    return one if count[0] >= count[1] and one.gpus else other
 
 
-def _remains_of(path: Path, *, mended: bool) -> Remains:
+def _remains_of(connection: sqlite3.Connection, ledger: str) -> Remains:
     found = Remains()
-    with _copy(path, mended=mended) as connection:
-        ledger = _ledger_id(connection)
-        if not ledger:
-            return found
-        gpus = _gpus(connection, ledger)
-        uuids = {gpu.id: gpu.uuid for gpu in gpus}
-        for values in _proved(connection, ledger, "series", found):
-            try:
-                series = chains.as_series(values, uuids)
-            except chains.UNREADABLE:
-                found.bad += 1
-                continue
-            found.series[series.id] = series
-        for values in _proved(connection, ledger, "sessions", found):
-            session = Session._make(values)
-            found.sessions[session.id] = session
-        found.gpus = [_of_gpu(connection, ledger, gpu, found) for gpu in gpus]
+    gpus = _gpus(connection, ledger)
+    uuids = {gpu.id: gpu.uuid for gpu in gpus}
+    for values in _proved(connection, ledger, "series", found):
+        try:
+            series = chains.as_series(values, uuids)
+        except chains.UNREADABLE:
+            found.bad += 1
+            continue
+        found.series[series.id] = series
+    for values in _proved(connection, ledger, "sessions", found):
+        session = Session._make(values)
+        found.sessions[session.id] = session
+    found.gpus = [_of_gpu(connection, ledger, gpu, found) for gpu in gpus]
     return found
 
 
@@ -104,13 +107,13 @@ def _copy(path: Path, *, mended: bool) -> Iterator[sqlite3.Connection]:
             connection.close()
 
 
-def _ledger_id(connection: sqlite3.Connection) -> str:
-    """Which ledger it is: as it says, or else as a session says."""
-    try:
-        return chains.ledger_id(connection)
-    except chains.UNREADABLE:
-        stated = {row[0] for row in _readable(connection, "sessions", ("ledger",))}
-        return str(stated.pop()) if len(stated) == 1 else ""
+def _ledger_ids(connection: sqlite3.Connection) -> list[str]:
+    """Which ledger it may be: as it says, and as its sessions say."""
+    stated = []
+    with suppress(*chains.UNREADABLE):
+        stated.append(chains.ledger_id(connection))
+    stated.extend(str(row[0]) for row in _readable(connection, "sessions", ("ledger",)))
+    return list(dict.fromkeys(stated))[:_CANDIDATES]
 
 
 def _gpus(connection: sqlite3.Connection, ledger: str) -> list[Gpu]:

@@ -99,7 +99,7 @@ def test_an_agent_goes_on_from_any_damage(
     whole = (tiny / FILE_NAME).read_bytes()
     before = audit(tiny).energy_uj
     rng = random.Random(5)
-    offsets = range(rng.randrange(53), len(whole), 53)
+    offsets = range(rng.randrange(101), len(whole), 101)
     kept = 0
     for offset in offsets:
         damaged = bytearray(whole)
@@ -115,16 +115,14 @@ def test_an_agent_goes_on_from_any_damage(
         except Damaged:  # found only now: the agent ends, and the next one knows
             again.booked_uj.clear()
             again.reopen().book("GPU-1", 1, [("new.py", 5)])
+        after = {"GPU-1": again.ledger.totals("GPU-1").energy_uj - 5}
         again.close()
         found = audit(tiny)
         aside = [each for each in tiny.glob("ledger.corrupt-*") if each.stat().st_size]
         if aside:
             assert aside[0].read_bytes() == bytes(damaged)
             assert not found.problem, (offset, found.problem)
-        after = {**found.energy_uj}
-        after["GPU-1"] = after.get("GPU-1", 0) - 5
-        if aside or not found.problem:
-            assert all(after.get(gpu, 0) <= energy_uj for gpu, energy_uj in before.items()), offset
+        assert after["GPU-1"] <= before["GPU-1"], offset
         kept += after == before
     # what is lost are the last seconds, where the open row is hit: the hardware counter has them
-    assert kept > 0.85 * len(offsets), f"totals kept {kept} of {len(offsets)} times"
+    assert kept > 0.9 * len(offsets), f"totals kept {kept} of {len(offsets)} times"

@@ -17,6 +17,8 @@ _EVERY: Final = 60
 _FIRST: Final = 120
 _BETTER: Final = 1.2
 _MARGIN: Final = 10.0
+_PROCESSES: Final = 8  # so many tell the delay
+_ENOUGH: Final = 3_600  # the delay is the driver's: once known it stays
 
 
 class Delay(Generic[K]):
@@ -42,7 +44,7 @@ class Delay(Generic[K]):
 
     def changed(self) -> bool:
         """Whether another delay has turned out to be right: what was paired before was wrong."""
-        if self._seen < _FIRST or self._seen % _EVERY:
+        if self._seen < _FIRST or self._seen % _EVERY or self._seen > _ENOUGH:
             return False
         scores = [self._score(seconds) for seconds in range(LONGEST + 1)]
         best = max(range(LONGEST + 1), key=scores.__getitem__)
@@ -62,13 +64,18 @@ class Delay(Generic[K]):
             table.pop(key, None)
 
     def _compare(self, sm_time: Mapping[K, float]) -> None:
+        if self._seen > _ENOUGH:
+            return
         self._seen += 1
         pace = max(_FORGET, 1 / self._seen)
         self._mean_watts += pace * (self._watts[0] - self._mean_watts)
         moves = [watts - self._mean_watts for watts in self._watts]
         self._square_watts += pace * (moves[0] * moves[0] - self._square_watts)
-        for key in sm_time.keys() | self._mean.keys():
-            mean = self._mean.get(key, 0.0)
+        for key in sm_time:
+            if len(self._mean) >= _PROCESSES:
+                break
+            self._mean.setdefault(key, 0.0)
+        for key, mean in self._mean.items():
             move = sm_time.get(key, 0.0) - mean
             self._mean[key] = mean + pace * move
             square = self._square.get(key, 0.0)

@@ -33,7 +33,7 @@ _ROUNDS: Final = 6
 _PAUSE: Final = 30  # seconds between solutions, at most
 _FEW: Final = 8
 """With more processes, seconds are pooled and solved for more rarely: 32 cost 16 times as much."""
-_POOL: Final = 4
+_POOL: Final = 5
 
 
 class Prior(NamedTuple):
@@ -145,7 +145,7 @@ class WeightLearner(Generic[K]):
         if self._seconds < self._due:
             return False
         many = len(self._keys) > _FEW
-        self._due += min(8 * _PAUSE if many else _PAUSE, self._seconds // (1 if many else 4))
+        self._due += min(10 * _PAUSE if many else _PAUSE, self._seconds // (1 if many else 4))
         self._solve()
         return True
 

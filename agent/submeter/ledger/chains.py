@@ -11,6 +11,7 @@ from submeter.ledger.schema import CHAINED, GPU_COLUMNS, chain_start, chained, g
 from submeter.model import Account, Component, Method, Owner, Phase
 
 CHUNK: Final = 1_000
+_LAST: Final = 2**63 - 1
 
 
 def ledger_id(connection: sqlite3.Connection) -> str:
@@ -72,13 +73,12 @@ def sealed_rows(
     table = LEVELS[level].name
     query = (
         f"SELECT seq, start_s, body, hash FROM {table} INDEXED BY sqlite_autoindex_{table}_1 "  # noqa: S608
-        f"WHERE gpu = ? AND seq > ? ORDER BY seq LIMIT {CHUNK}"
+        f"WHERE gpu = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT {CHUNK}"
     )
+    last = _LAST if until is None else until
     while True:
-        chunk = connection.execute(query, (gpu, after)).fetchall()
+        chunk = connection.execute(query, (gpu, after, last)).fetchall()
         for seq, start_s, body, digest in chunk:
-            if until is not None and seq > until:
-                return
             yield Sealed(level, gpu, seq, start_s, body, digest)
         if len(chunk) < CHUNK:
             return

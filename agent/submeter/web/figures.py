@@ -86,4 +86,6 @@ def duration(time_ns: int) -> str:
 
 
 def _thousandths(value: int, unit: str) -> str:
-    return f"{value // _DIGITS:,}.{value % _DIGITS:03d} {unit}"
+    sign = "-" if value < 0 else ""  # what a correction took
+    whole, rest = divmod(abs(value), _DIGITS)
+    return f"{sign}{whole:,}.{rest:03d} {unit}"

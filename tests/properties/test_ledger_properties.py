@@ -90,7 +90,7 @@ def read(directory: Path, since_s: int, until_s: int, edges: list[int]) -> Count
     return +found
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(history=steps, jumps=st.booleans(), short=st.booleans(), seed=st.integers(0, 2**32))
 def test_roll_ups_retention_restarts_and_clocks_keep_every_sum(
     history: list[Step], jumps: bool, short: bool, seed: int

@@ -56,13 +56,17 @@ class Retention:
             covered = _cover(level + 1, *found).below
             upper += 1
         self._next[gpu, level] = upper
-        if covered:
+        if covered and level:
+            # the row before the one that covers the oldest row below vouches for that one's hash
+            covered = min(covered, _first(connection, gpu, level - 1) - 2)
+        if covered > 0:
             table = LEVELS[level].name
             connection.execute(f"DELETE FROM {table} WHERE gpu = ? AND seq <= ?", (gpu, covered))  # noqa: S608
 
 
 def _first(connection: sqlite3.Connection, gpu: int, level: int) -> int:
-    """The number of the row that covers the oldest row of a level which is still there."""
+    """The number of the row that covers the oldest row of a level which is still there, or will
+    cover it."""
     lower, table = LEVELS[level].name, LEVELS[level + 1].name
     oldest = connection.execute(f"SELECT min(seq) FROM {lower} WHERE gpu = ?", (gpu,)).fetchone()[0]  # noqa: S608
     low, high = connection.execute(
@@ -79,7 +83,8 @@ def _first(connection: sqlite3.Connection, gpu: int, level: int) -> int:
             low = middle + 1
         else:
             high = middle
-    first: int = low
+    last = connection.execute(query, (gpu, low)).fetchone()
+    first: int = low if _cover(level + 1, *last).below >= oldest else low + 1
     return first
 
 

@@ -71,9 +71,12 @@ class Sensors:
         }
         return {name: _said(ask) for name, ask in asked.items()}
 
-    def temperature(self) -> int:
-        """°C of the core."""
-        found: int = pynvml.nvmlDeviceGetTemperature(self.handle, pynvml.NVML_TEMPERATURE_GPU)
+    def temperature(self) -> int | None:
+        """°C of the core; None where the board doesn't say."""
+        try:
+            found: int = pynvml.nvmlDeviceGetTemperature(self.handle, pynvml.NVML_TEMPERATURE_GPU)
+        except pynvml.NVMLError:
+            return None
         return found
 
     def read(self) -> Reading:

@@ -57,7 +57,7 @@ class Found:
 
     load: str
     mean_watts: float | None
-    celsius: tuple[int, int]
+    celsius: tuple[int | None, int | None]
     signals: tuple[Signal, ...]
     energies: Energies
     read_us: Spread | None

@@ -1,4 +1,4 @@
-"""``submeter report``: a question in, what was used out, from the ledger."""
+"""``submeter report``: a question in, what was used out, from the ledger or from Prometheus."""
 
 import argparse
 import re
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from submeter.reports.question import Question
     from submeter.reports.record import Report
 
-HELP = "what was used, by whom and for what, from the ledger"
+HELP = "what was used, by whom and for what, from the ledger or from Prometheus"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--since",
         metavar="T",
         help="the first moment: a date, a time (ISO 8601), today, yesterday, -24h, 7d "
-        "(default: from the beginning)",
+        "(default: from the beginning; the last 24 h with --prometheus)",
     )
     parser.add_argument(
         "--until", metavar="T", help="the moment at which it ends, itself not included (now)"
@@ -39,12 +39,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the same as --format json")
     parser.add_argument("--output", metavar="FILE", type=Path, help="write to a file")
     parser.add_argument("--tz", metavar="ZONE", help="time zone, as Europe/Berlin (the machine's)")
+    parser.add_argument(
+        "--prometheus", metavar="URL", help="ask a server with Prometheus's API, for a whole fleet"
+    )
     add_common(parser, "--state-dir")
     examples(
         parser,
         "submeter report --since yesterday --by phase,user",
         "submeter report --since 2026-03 --until 2026-04 --tz Europe/Berlin --by day,phase",
         "submeter report --since 7d --format html --output week.html",
+        "submeter report --since 7d --by namespace,phase --prometheus http://prometheus:9090",
     )
 
 
@@ -71,6 +75,15 @@ def _report(arguments: argparse.Namespace, *, timeline: bool) -> "Report":
     now_s = SystemClock().wall_ns() // NS_PER_S
     question = _question(arguments, now_s, timeline=timeline)
     with Progress("reading", 100) as progress:
+        if arguments.prometheus is not None:
+            from submeter.reports.prometheus import from_prometheus
+
+            return from_prometheus(
+                arguments.prometheus,
+                question,
+                now_s,
+                lambda share: progress.update(int(100 * share)),
+            )
         from submeter.reports.ledger import from_ledger
 
         directory = settings(arguments).state_dir

@@ -81,8 +81,9 @@ def caveats(report: Report) -> Iterator[str]:
     quality = report.quality
     if not quality.exact:
         yield (
-            "not exact: these are Prometheus's increase() between scrapes, extrapolated to the "
-            "edges of the period; the ledger has the exact figures"
+            "not exact: these are Prometheus's increase(), extrapolated to the edges of the "
+            "period, and without what a series had when it was first scraped; the ledgers of the "
+            "agents have the exact figures"
         )
     yield from _coverage(report)
     for reason, energy_uj in quality.suspect_uj.items():

@@ -86,7 +86,7 @@ def _head(report: Report) -> str:
         power_mw = mean_power_mw(report.total_uj, report.quality.metered_ns)
         tiles.append(("mean draw of a GPU", figures.watts(power_mw)))
     tiles.append(("GPUs", str(len(report.gpus))))
-    for phase in (Phase.TRAINING, Phase.INFERENCE):
+    for phase in (Phase.TRAINING, Phase.INFERENCE) if report.phase_uj else ():
         share = report.share(report.phase_uj.get(phase, 0))
         tiles.append((str(phase), figures.percent(share)))
     if report.layers_uj:

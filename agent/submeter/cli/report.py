@@ -124,6 +124,12 @@ def _write(content: bytes, output: Path | None) -> None:
             content = content.decode().encode(sys.stdout.encoding, "replace")
         sys.stdout.buffer.write(content)
         return
+    if output.is_symlink() or (output.exists() and not output.is_file()):
+        output.write_bytes(content)  # /dev/stdout, a pipe: never replaced by a file
+        return
     beside = output.with_name(f".{output.name}.part")
-    beside.write_bytes(content)
-    beside.replace(output)  # whoever looks at the file sees a whole one
+    try:
+        beside.write_bytes(content)
+        beside.replace(output)  # whoever looks at the file sees a whole one
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """`submeter report` as people type it: answers on stdout, errors as one line, exit codes."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,21 @@ def test_it_can_be_read_while_an_agent_holds_the_ledger(
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["report", "--help"]) == 0
     assert "submeter report --since" in capsys.readouterr().out
+
+
+def test_what_is_no_plain_file_is_written_to_and_never_replaced(
+    state: Path, tmp_path: Path
+) -> None:
+    real, link, pipe = tmp_path / "real.csv", tmp_path / "link.csv", tmp_path / "pipe"
+    link.symlink_to(real)
+    assert report(state, "--output", str(link)) == 0
+    assert link.is_symlink()
+    assert real.read_text().startswith("phase,workload,joules")
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert report(state, "--output", str(pipe), "--format", "csv") == 0
+        assert os.read(reader, 1_000).startswith(b"phase,workload,joules")
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()

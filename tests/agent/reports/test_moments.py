@@ -83,4 +83,6 @@ def test_a_day_without_midnight_begins_when_it_begins() -> None:
     assert beirut.local(day_start(2026, 3, 29, beirut)).isoformat() == "2026-03-29T01:00:00+03:00"
     samoa = zone("Pacific/Apia")  # which had no 30 December 2011
     assert day_start(2011, 12, 30, samoa) == day_start(2011, 12, 31, samoa)
+    toronto = zone("America/Toronto")  # skipped from 23:30 to 00:30, once
+    assert toronto.local(day_start(1919, 3, 31, toronto)).isoformat()[:16] == "1919-03-31T00:30"
     assert day_start(2026, 1, 1, UTC_ZONE) == 1_767_225_600

@@ -80,8 +80,8 @@ def ask(directory: Path, now_s: int) -> None:
 
 
 def book(directory: Path, days: int, every_s: int) -> None:
-    store, loaded = open_store(directory, "nvml", START_S * NS_PER_S)
-    session = Session(0, "nvml", "1", "", "boot", START_S * NS_PER_S, NS_PER_S)
+    store, loaded = open_store(directory, "mock", START_S * NS_PER_S)
+    session = Session(0, "mock", "1", "", "boot", START_S * NS_PER_S, NS_PER_S)
     ledger = DurableLedger(loaded, session, DirectWriter(store), 2_000)
     dice = random.Random(1)
     totals = [0] * GPUS

@@ -11,6 +11,7 @@ from typing import Final
 from submeter.ledger.records import Commit
 from submeter.ledger.rows import LEVELS, TOP, BadRow, Cover, decode
 
+_ALL: Final = 1 << 62
 _S_PER_DAY: Final = 86_400
 _AT_ONCE: Final = 10
 """Covering rows whose rows go in one commit: more than come, so that shortening a time limit is
@@ -48,18 +49,20 @@ class Retention:
         before_s = now_s - self._keep.seconds(level) - above.width_s
         upper = self._next.get((gpu, level)) or _first(connection, gpu, level)
         query = f"SELECT start_s, body FROM {above.name} WHERE gpu = ? AND seq = ?"  # noqa: S608
+        # the row before the one that covers the oldest row below vouches for the hash of that
+        most = _first(connection, gpu, level - 1) - 2 if level else _ALL
         covered = 0
         for _ in range(_AT_ONCE):
             found = connection.execute(query, (gpu, upper)).fetchone()
             if found is None or found[0] > before_s:
                 break
-            covered = _cover(level + 1, *found).below
+            below = _cover(level + 1, *found).below
+            if below > most:
+                break
+            covered = below
             upper += 1
         self._next[gpu, level] = upper
-        if covered and level:
-            # the row before the one that covers the oldest row below vouches for that one's hash
-            covered = min(covered, _first(connection, gpu, level - 1) - 2)
-        if covered > 0:
+        if covered:
             table = LEVELS[level].name
             connection.execute(f"DELETE FROM {table} WHERE gpu = ? AND seq <= ?", (gpu, covered))  # noqa: S608
 

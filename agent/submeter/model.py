@@ -333,6 +333,7 @@ class GpuState:
     info: GpuInfo
     up: bool
     energy_uj: int
+    settled_ns: int | None = None  # boot time up to which its energy is booked
     down_reason: str = ""
     reading: Reading | None = None
     activity: Activity | None = None

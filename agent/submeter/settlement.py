@@ -67,6 +67,7 @@ class _Board:
     signals: Signals
     crosscheck: CrossCheck | None = None
     power_mw: dict[Account, int] | None = None
+    settled_ns: int | None = None
     turn: int = 0
 
 
@@ -138,6 +139,7 @@ class Settlement:
             board.turn += 1
             postings = self._book(closed, board, watch)
             _check(board, watch, interval)
+            board.settled_ns = interval.end_ns
             if interval.observed:  # energy of a time long past is no power of now
                 duration_ns += interval.end_ns - interval.start_ns
                 for posting in postings:
@@ -205,6 +207,7 @@ class Settlement:
             gauges=watch.gauges if up else None,
             peaks=watch.peaks(now_ns) if up else None,
             processes=self._views(watch) if up else (),
+            settled_ns=self._board(uuid).settled_ns,
             energy_by_method_uj=dict(totals.by_method_uj),
             suspect_uj=dict(totals.suspect_uj),
             unmetered_ns=dict(totals.unmetered_ns),

@@ -44,9 +44,8 @@ def _joules(snapshot: dict[str, Any], index: int) -> Decimal:
     return Decimal(_gpu(snapshot, index)["joules"])
 
 
-def _booked_until(standin: Any, snapshot: dict[str, Any]) -> float:
-    """Intervals end at the first sample after each full second; sensors are a refresh late."""
-    return float(standin.seconds(int(snapshot["boottime_ns"]) // 10**9 * 10**9))
+def _booked_until(standin: Any, snapshot: dict[str, Any], index: int) -> float:
+    return float(standin.seconds(_gpu(snapshot, index)["settled_boottime_ns"]))
 
 
 def _seconds(process: Any, seconds: float) -> None:
@@ -96,18 +95,19 @@ def test_joules_over_a_minute_are_true_while_another_gpu_hangs_for_45_s(
             assert _gpu(snapshot, index)["up"]
     last = _snapshot(process)
     assert any(hung), "the hang was never seen"
-    span = [_booked_until(standin, one) for one in (first, last)]
     for index in (0, 1, 3, 4, 5):
+        span = [_booked_until(standin, one, index) for one in (first, last)]
         measured = _joules(last, index) - _joules(first, index)
         true = Decimal(standin.truth_uj(index, *span)) / 10**6
         error = abs(measured / true - 1)
         print(f"GPU {index}: {measured} J measured, {true:.3f} J true, {error:.4%} off")
-        # A 1-s average is half a second behind, and this load's draw differs at both ends.
-        assert error < Decimal("0.012" if index == 3 else "0.005")
+        # Without a counter a sample that comes late on a busy machine is a piece of the integral,
+        # and a 1-s average is half a second behind.
+        assert error < Decimal("0.012" if index in (3, 5) else "0.005")
     wait_for(lambda: _gpu(_snapshot(process), 2)["up"], "the hung GPU back")
     _seconds(process, 3)
     end = _snapshot(process)
-    whole = [_booked_until(standin, one) for one in (first, end)]
+    whole = [_booked_until(standin, one, 2) for one in (first, end)]
     measured = _joules(end, 2) - _joules(first, 2)
     true = Decimal(standin.truth_uj(2, *whole)) / 10**6
     assert abs(measured / true - 1) < Decimal("0.005"), "the counter covers the time of the hang"

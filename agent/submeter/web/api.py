@@ -64,6 +64,7 @@ def _gpu(gpu: GpuState) -> dict[str, Any]:
         "up": gpu.up,
         "down_reason": gpu.down_reason,
         "joules": decimal(gpu.energy_uj, _MICRO),
+        "settled_boottime_ns": gpu.settled_ns,
         "joules_by_method": _joules(gpu.energy_by_method_uj),
         "suspect_joules": _joules(gpu.suspect_uj),
         "unmetered_ns": dict(gpu.unmetered_ns),

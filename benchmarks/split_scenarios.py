@@ -19,6 +19,9 @@ SLOTS_PER_10S: Final = 72
 SLOT_S: Final = 10 / SLOTS_PER_10S
 KINDS: Final = ("training-step", "inference-poisson", "square", "constant")
 FULL_W: Final = 500.0
+UNLIKE: Final = 2.0
+"""The most and the least power-hungry differ at least by this factor: else there is nothing to
+find out, and both ways of splitting are off by their sampling noise alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,13 @@ class Second:
 
 
 def courses(seed: int, seconds: int, *, arrivals: bool = True) -> list[Course]:
-    """2–8 processes whose watts per unit of SM time differ by up to 10×."""
+    """2–8 processes whose watts per unit of SM time differ by 2–10×."""
     random = Random(f"split/{seed}")
-    return [_course(random, seconds, arrivals) for _ in range(2 + seed % 7)]
+    while True:
+        found = [_course(random, seconds, arrivals) for _ in range(2 + seed % 7)]
+        watts = [course.watts for course in found]
+        if max(watts) >= UNLIKE * min(watts):
+            return found
 
 
 def hour(

@@ -8,7 +8,7 @@ least squares; the grouping of Wald 1940 is the part with the power levels):
 
 * which of ≤ 16 equally filled bands the power of this second is in,
 * the power of this second, of the one before and the one after; total SM time, which is exact too,
-* the SM time of every process in the eight seconds before and the eight after.
+* the SM time of every process in the twelve seconds before and the twelve after.
 
 So power steps are matched with those who came and went with them, however little one second's
 samples say. The first stage's rest noise only pulls the weights towards the common slope.
@@ -32,7 +32,7 @@ from submeter.attribution.linear import (
     times,
 )
 
-WINDOW: Final = 8
+WINDOW: Final = 12
 """Seconds before and after that stand in for a process's SM time in this second."""
 HALF_LIFE: Final = 7_200
 """After so many seconds of sharing what was seen counts half."""
@@ -124,7 +124,7 @@ class Moments:
         self._bands.drop_column(z, column, beta)
 
     def observe(self, x: Vector, watts: float, seconds: int = 1) -> None:
-        """The next second, by column; counted as soon as the eight after it are there, too."""
+        """The next second, by column; counted as soon as the twelve after it are there, too."""
         self._recent.append(Second(x, watts, seconds * SAMPLES_PER_S))
         self._window = [a + b for a, b in zip(self._window, x, strict=True)]
         if len(self._recent) > 2 * WINDOW:

@@ -8,8 +8,9 @@ import math
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from submeter.attribution.learnt import PRIOR_SD, UNKNOWN_FLOOR, Prior, Weights
 from submeter.attribution.tab import Tab
-from submeter.attribution.weights import PRIOR_SD, UNKNOWN_FLOOR, Prior, WeightLearner, Weights
+from submeter.attribution.weights import WeightLearner
 from submeter.model import Floors, Owner, ProcessKey
 
 _PROGRAMS: Final = 1_024

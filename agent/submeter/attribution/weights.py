@@ -9,20 +9,21 @@ vary, A says nothing and β stays at its prior with the prior's width: the covar
 
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass, field
-from typing import Final, Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
 from submeter.attribution.delay import Delay
+from submeter.attribution.learnt import PRIOR_SD, UNKNOWN_FLOOR, Prior, Weights, without
 from submeter.attribution.linear import Lower, Vector, dot, inverse, quadratic, solve, times
 from submeter.attribution.moments import Moments, Normal
 
 K = TypeVar("K", bound=Hashable)
 
-PRIOR_SD: Final = 0.7
-"""Of the common slope: a 10× range of watts per SM time, evenly in its logarithm, has 0.66."""
 _NEEDED: Final = 24
 """Seconds before the first try."""
-_CAUTION: Final = 2.0
+_SURE: Final = 2.0
+"""Weights are used if they explain more than noise would by this many standard deviations."""
+_CAUTION: Final = 4.0
 """v is taken this many times larger: weights that are steady only by and large."""
 _SMALLEST: Final = 0.03  # of the common slope
 _SOLO_SD: Final = 0.1  # of the common slope: how far seconds alone may be from those together
@@ -36,17 +37,6 @@ _FEW: Final = 8
 _POOL: Final = 5
 
 
-class Prior(NamedTuple):
-    """What to expect of a process before seeing it, in watts per unit of SM time."""
-
-    watts: float
-    sd_watts: float
-
-
-UNKNOWN_FLOOR: Final = Prior(0.0, math.inf)
-"""The board was never seen doing nothing: its floor has to come out of the regression."""
-
-
 @dataclass(slots=True)
 class _Process:
     """A column of the regression."""
@@ -56,25 +46,6 @@ class _Process:
     solo_seconds: int = 0
     solo_share: float = 0.0
     solo_watts: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Weights(Generic[K]):
-    """What is known of those who share a GPU. ``learnt`` False: the common slope fits as well."""
-
-    keys: tuple[K, ...]
-    watts: tuple[float, ...]
-    covariance: tuple[tuple[float, ...], ...]
-    slope: float
-    learnt: bool
-    floor: Prior  # what the board draws whoever works
-    exact: bool = False
-    index: dict[K, int] = field(default_factory=dict)
-
-    def of(self, key: K) -> float:
-        """Watts per unit of SM time to reckon with; the common slope for strangers."""
-        at = self.index.get(key)
-        return self.watts[at] if self.learnt and at is not None else self.slope
 
 
 class WeightLearner(Generic[K]):
@@ -128,7 +99,7 @@ class WeightLearner(Generic[K]):
             self._moments.drop_column(column + 1, self._beta(key))
             del self._keys[column], self._processes[key]
             self._delay.forget(key)
-            self._weights = None if self._weights is None else _without(self._weights, key)
+            self._weights = None if self._weights is None else without(self._weights, key)
 
     def together(self, sm_time: dict[K, float], watts: float, floor: Prior) -> bool:
         """A second of shared use: shares of the time by process, power, and what is known of the
@@ -245,6 +216,17 @@ class WeightLearner(Generic[K]):
             right.append(scale * (product - square * centre[i]))
         return right
 
+    def _known(self, key: K, slope: float) -> tuple[float, float]:
+        """A weight that is told by something else than seconds together, and how strongly."""
+        process = self._processes[key]
+        if process.solo_share > 0:
+            share, count = process.solo_share, process.solo_seconds
+            least = max(_SOLO_SD * slope / math.sqrt(share * share / count), _SOLO_LIMIT * slope)
+            return process.solo_watts / share, 1 / (least * least)
+        if process.prior is not None:
+            return process.prior.watts, 1 / process.prior.sd_watts**2
+        return slope, 0.0
+
     def _noise(self, normal: Normal, beta: Vector) -> float:
         least = (0.01 * normal.slope) ** 2
         if normal.exact:
@@ -274,13 +256,16 @@ class WeightLearner(Generic[K]):
     def _improves(
         self, normal: Normal, beta: Vector, noise: float, posterior: list[Vector]
     ) -> bool:
-        """Whether the weights explain more than noise would, or were known beforehand."""
-        if any(p.prior is not None or p.solo_share > 0 for p in self._processes.values()):
-            return True
+        """Whether the weights explain more than noise would: of the seconds together, of those
+        alone, and of what was known of the programs."""
+        known = [self._known(key, normal.slope) for key in self._keys]
         common = [beta[0]] + [normal.slope] * len(self._keys)
         gain = (_misfit(normal, common) - _misfit(normal, beta)) / noise
         told = sum(dot(row, _column(normal.matrix, i)) / noise for i, row in enumerate(posterior))
-        return gain > told + 1.5 * math.sqrt(2 * told)
+        for i, (at, information) in enumerate(known, 1):
+            gain += information * ((normal.slope - at) ** 2 - (beta[i] - at) ** 2)
+            told += information > 0
+        return gain > told + _SURE * math.sqrt(2 * told)
 
 
 def _misfit(normal: Normal, beta: Vector) -> float:
@@ -302,22 +287,3 @@ def _bounded(full: Lower, beta: Vector, pull: Vector, centre: Vector, least: Vec
             gradient = pull[i] - dot(column, [b - c for b, c in zip(beta, centre, strict=True)])
             beta[i] = max(least[i], beta[i] + gradient / column[i])
     return beta
-
-
-def _without(weights: Weights[K], key: K) -> Weights[K]:
-    """The same without one process."""
-    at = weights.index.get(key)
-    if at is None:
-        return weights
-    keep = [i for i in range(len(weights.keys)) if i != at]
-    keys = tuple(weights.keys[i] for i in keep)
-    return Weights(
-        keys,
-        tuple(weights.watts[i] for i in keep),
-        tuple(tuple(weights.covariance[i][j] for j in keep) for i in keep),
-        weights.slope,
-        weights.learnt,
-        weights.floor,
-        weights.exact,
-        {k: i for i, k in enumerate(keys)},
-    )

@@ -5,13 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from submeter.attribution.weights import (
-    PRIOR_SD,
-    UNKNOWN_FLOOR,
-    Prior,
-    WeightLearner,
-    Weights,
-)
+from submeter.attribution.learnt import PRIOR_SD, UNKNOWN_FLOOR, Prior, Weights
+from submeter.attribution.weights import WeightLearner
 
 NO_FLOOR = Prior(0.0, 1.0)
 WATTS = {"a": 450.0, "b": 90.0, "c": 200.0}

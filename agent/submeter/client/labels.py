@@ -7,6 +7,7 @@ from collections.abc import Callable
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
+from weakref import ref
 
 from submeter.client.link import link
 from submeter.client.protocol import checked_phase, checked_workload, frame
@@ -33,7 +34,7 @@ class phase:  # noqa: N801  used like a function
     def __init__(self, name: str) -> None:
         self._name = checked_phase(name)
         self._entered: list[object] = []
-        self._before: str | None = _STATE.say(self._name)
+        _STATE.say(self, self._name)
 
     def __enter__(self) -> Self:
         self._undo()
@@ -70,9 +71,7 @@ class phase:  # noqa: N801  used like a function
 
     def _undo(self) -> None:
         """A block or a decorator after all: what the plain call said doesn't hold."""
-        before, self._before = self._before, None
-        if before is not None:
-            _STATE.say(before)
+        _STATE.unsay(self)
 
 
 def workload(name: str) -> None:
@@ -99,17 +98,26 @@ class _State:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._plain = ""
+        self._plain: list[tuple[ref[phase], str]] = []  # by plain calls; the last one holds
         self._blocks: dict[object, str] = {}  # open ones, in the order they began
         self._workload = ""
         self._said = ""
 
-    def say(self, phase_: str) -> str:
-        """Sets what holds outside of blocks; what held before."""
+    def say(self, by: phase, name: str) -> None:
+        """What holds outside of blocks, unless ``by`` turns out to be one and unsays it. Nobody
+        can unsay what a `phase` said that is gone, so nothing before the last of those counts."""
         with self._lock:
-            before, self._plain = self._plain, phase_
+            for_good = [i for i, (said_by, _) in enumerate(self._plain) if said_by() is None]
+            self._plain = [*self._plain[max(for_good, default=0) :], (ref(by), name)]
             self._tell()
-        return before
+
+    def unsay(self, by: phase) -> None:
+        """Takes back what that plain call said; others' stays as it is."""
+        with self._lock:
+            kept = [(said_by, name) for said_by, name in self._plain if said_by() is not by]
+            if len(kept) != len(self._plain):
+                self._plain = kept
+                self._tell()
 
     def begin(self, token: object, phase_: str) -> None:
         with self._lock:
@@ -127,7 +135,8 @@ class _State:
             self._send(frame({"workload": name}))
 
     def _tell(self) -> None:
-        now = next(reversed(self._blocks.values())) if self._blocks else self._plain
+        plain = self._plain[-1][1] if self._plain else ""
+        now = next(reversed(self._blocks.values())) if self._blocks else plain
         if now != self._said or (now and not link().connected):
             self._said = now
             self._send(_LINES[now])

@@ -16,7 +16,6 @@ import pytest
 
 import submeter
 from submeter.client import link as link_module
-from submeter.client.labels import _STATE
 from submeter.client.measuring import Level, _used_j, _visible
 from submeter.units import NS_PER_S
 
@@ -47,7 +46,7 @@ def link() -> Iterator[Recorder]:
     recorder = Recorder()
     before = link_module.use(recorder)
     yield recorder
-    _STATE.say("")
+    submeter.phase("")
     link_module.use(before)
 
 

@@ -38,7 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     config = settings(arguments)
     start_logging()
-    return serve(config, truth=arguments.truth, exit_at_end=arguments.exit_at_end)
+    return serve(
+        config,
+        truth=arguments.truth,
+        exit_at_end=arguments.exit_at_end,
+        reload=lambda: settings(arguments),
+    )
 
 
 def start_logging() -> None:

@@ -12,7 +12,7 @@ Whatever NVML does, the settlement goes on: /metrics stays up and says which GPU
 import logging
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import psutil
 
@@ -21,12 +21,15 @@ from submeter.errors import DriverUnavailable
 from submeter.model import AgentUse, Histogram, Snapshot
 from submeter.runtime.ending import Ending
 from submeter.runtime.lanes import Lanes
+from submeter.runtime.notify import STARTING
 from submeter.sampling.jobs import LATENESS_BOUNDS_NS, missed_by_owner
 from submeter.sampling.node import Node
 from submeter.settlement import Health, Settlement
 from submeter.units import NS_PER_MS, NS_PER_S
 
 _log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 _THIS: Final = psutil.Process()
 
@@ -47,7 +50,9 @@ class Agent:
         node: Node,
         settlement: Settlement,
         settle_ns: int,
+        *,
         ledger_up: Callable[[], bool] = lambda: True,
+        on_settled: Callable[[], None] = lambda: None,
     ) -> None:
         self.snapshot: Snapshot | None = None
         self.crashed: BaseException | None = None
@@ -60,6 +65,9 @@ class Agent:
         self._settlement = settlement
         self._settle_ns = settle_ns
         self._ledger_up = ledger_up
+        self._on_settled = on_settled
+        self._in_driver = False
+        self._waits = 0
         self._lanes: Lanes | None = None
         self._missed: dict[str, int] = {}
         self._blind_since_ns: int | None = None
@@ -101,8 +109,19 @@ class Agent:
         if self.driver_error is not None:
             return f"no driver: {self.driver_error.reason}"
         if self.snapshot is None or self._lanes is None:
-            return "starting"
+            return STARTING
         return "" if any(gpu.up for gpu in self.snapshot.gpus) else "no GPU can be read"
+
+    def pulse(self) -> int:
+        """Another number each time, as long as sampling does what it should: it reads GPUs, or
+        waits for a driver that isn't there. The same one where no call to the driver returns.
+        Called by one thread only."""
+        lanes = self._lanes
+        if lanes is not None and lanes.jobs():
+            return lanes.runs()
+        if not self._in_driver:
+            self._waits += 1
+        return -self._waits
 
     def driver_attention(self, error: DriverUnavailable) -> None:
         """A watch found the driver gone: called from its lane, so only a signal is left."""
@@ -131,16 +150,24 @@ class Agent:
         retry_s = RETRY_FIRST_S
         while not self._stopping.is_set():
             self._attention.clear()
-            if self._open():
+            if self._inside(self._open):
                 retry_s = RETRY_FIRST_S
                 while not self._attention.wait(RESCAN_S):
                     self._rescan()
                 if self._stopping.is_set():
                     return
-                self._close()
+                self._inside(self._close)
             else:
                 retry_s = min(2 * retry_s, RETRY_MOST_S)
             self._stopping.wait(retry_s)
+
+    def _inside(self, call: Callable[[], _T]) -> _T:
+        """A call into the driver that may never return, as `pulse` has to know."""
+        self._in_driver = True
+        try:
+            return call()
+        finally:
+            self._in_driver = False
 
     def _open(self) -> bool:
         before = self.driver_error
@@ -202,6 +229,7 @@ class Agent:
                 self._clock.sleep_until(due_ns)
             if not self._stopping.is_set():
                 self._settle()
+                self._on_settled()
 
     def _patience_ns(self) -> int:
         slowest_ns = max((watch.period_ns for watch in self._node.watches()), default=0)

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_MOST_WISHES = 65_536  # what a pipe holds
+_RELOAD = bytes([signal.SIGHUP])
 
 
 class Ending:
@@ -33,9 +35,20 @@ class Ending:
         ready, _, _ = select.select([self._read], [], [], timeout)
         return bool(ready)
 
+    def only_reload(self) -> bool:
+        """Whether SIGHUP and nothing else was wished; then that wish is taken back."""
+        try:
+            wishes = os.read(self._read, _MOST_WISHES)
+        except BlockingIOError:
+            return False
+        if wishes.strip(_RELOAD):
+            self.set()
+            return False
+        return True
+
     @contextmanager
     def by_signals(self) -> Iterator[None]:
-        """While inside, SIGINT and SIGTERM set this instead of ending the process."""
+        """While inside, SIGINT, SIGTERM and SIGHUP set this instead of ending the process."""
         before = {number: signal.signal(number, _ignore) for number in _NUMBERS}
         fd = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         try:

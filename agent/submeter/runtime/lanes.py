@@ -147,6 +147,10 @@ class Lanes:
         counts = [sum(bucket) for bucket in zip(*(h.counts for h in histograms), strict=True)]
         return Histogram(LATENESS_BOUNDS_NS, tuple(counts), sum(h.sum_ns for h in histograms))
 
+    def runs(self) -> int:
+        """How many fast jobs were begun; stands still where none of them returns."""
+        return sum(lane.lateness.count for lane in self.lanes() if lane.fast)
+
     def busy_owners(self) -> set[str]:
         """Owners inside a call right now."""
         now_ns = self._clock.boottime_ns()

@@ -19,7 +19,7 @@ from typing import Final
 
 from submeter import __version__
 from submeter.backends import Backend
-from submeter.clock import Clock
+from submeter.clock import Clock, SystemClock
 from submeter.config import Config
 from submeter.errors import EXIT_FAILED, EXIT_OK, InputError
 from submeter.exporting import Exporter
@@ -36,7 +36,9 @@ from submeter.runtime.committing import Committer
 from submeter.runtime.ending import Ending
 from submeter.runtime.identity import label_server, pods, process_table
 from submeter.runtime.labels import LabelServer
+from submeter.runtime.notify import Heart, reloading, service_manager
 from submeter.runtime.pushing import Pusher
+from submeter.runtime.renewal import Reload, begin_anew, refusal
 from submeter.runtime.state import boot_id, held
 from submeter.sampling.node import Node
 from submeter.settlement import About, Settlement
@@ -59,8 +61,15 @@ _END_S: Final = 4.5
 _MOST_FILES: Final = 4_096
 
 
-def serve(config: Config, *, truth: Path | None = None, exit_at_end: bool = False) -> int:
-    """Runs the agent until SIGINT or SIGTERM; the exit code.
+def serve(
+    config: Config,
+    *,
+    truth: Path | None = None,
+    exit_at_end: bool = False,
+    reload: Reload | None = None,
+) -> int:
+    """Runs the agent until SIGINT or SIGTERM; the exit code. ``reload`` reads the configuration
+    again when a service manager asks for that with SIGHUP.
 
     Raises InputError, StateUnusable, ListenFailed before anything runs, and DriverUnavailable
     where ``require_gpu`` is set and there is none.
@@ -75,9 +84,11 @@ def serve(config: Config, *, truth: Path | None = None, exit_at_end: bool = Fals
         stack.callback(service.close)
         url = service.open()
         _announce(url, backend, state_dir)
-        code = service.run(exit_at_end=exit_at_end)
+        code = service.run(exit_at_end=exit_at_end, reload=reload)
     if truth is not None:
         truth.write_text(json.dumps(backend.truth(), indent=2) + "\n")  # type: ignore[attr-defined]
+    if service.again:
+        begin_anew()
     return code
 
 
@@ -88,6 +99,9 @@ class Service:
         self._config = config
         self._backend = backend
         self._clock = clock
+        self.again = False  # ended in order to begin anew
+        self._manager = service_manager(os.environ, os.getpid())
+        self._heart = Heart(self._manager, SystemClock())
         self._hub = Broadcast()
         self._exporters: list[Exporter] = []
         self._pushers: list[Pusher] = []
@@ -130,6 +144,7 @@ class Service:
             settlement,
             config.settle.interval_ns,
             ledger_up=lambda: self._committer.up,
+            on_settled=self._beat,
         )
         self._server: Server | None = None
         self._server_thread: threading.Thread | None = None
@@ -150,7 +165,7 @@ class Service:
         )
         return self._server.bind()
 
-    def run(self, *, exit_at_end: bool) -> int:
+    def run(self, *, exit_at_end: bool, reload: Reload | None = None) -> int:
         """Starts everything, waits for the end, stops everything."""
         assert self._server is not None
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
@@ -172,6 +187,10 @@ class Service:
             gc.collect()
             gc.freeze()  # what is there now stays: collections need not look at it again
             _wait(ended, self._backend if exit_at_end else None)
+            while ended.only_reload() and self._stays_as_it_is(reload):
+                _wait(ended, self._backend if exit_at_end else None)
+            self.again &= not ended.wait(0)  # unless somebody wants the end after all
+        self._manager.tell(*(reloading(SystemClock()) if self.again else ("STOPPING=1",)))
         _end_within(_END_S)
         snapshot = self._agent.stop()
         if not self._committer.stop(_COMMIT_S):
@@ -182,6 +201,21 @@ class Service:
         if self._agent.gave_up is not None:
             raise self._agent.gave_up
         return EXIT_OK if self._agent.crashed is None else EXIT_FAILED
+
+    def _stays_as_it_is(self, reload: Reload | None) -> bool:
+        """After SIGHUP. Under a service manager it asks for a reload; of a terminal that is
+        closed it means the end."""
+        if reload is None or not self._manager.listens:
+            return False
+        reason = refusal(reload)
+        self.again = not reason
+        if reason:
+            _log.error("not reloaded, the old configuration stays in effect: %s", reason)
+            self._heart.say(f"not reloaded: {reason}")
+        return bool(reason)
+
+    def _beat(self) -> None:
+        self._heart.beat(self._agent.snapshot, self._agent.not_ready(), self._agent.pulse())
 
     def close(self) -> None:
         """Gives everything back; called whatever happened."""

@@ -37,6 +37,11 @@ class Lateness:
         self._counts[bisect_left(LATENESS_BOUNDS_NS, late_ns)] += 1
         self._sum_ns += late_ns
 
+    @property
+    def count(self) -> int:
+        """How many were observed."""
+        return sum(self._counts)
+
     def histogram(self) -> Histogram:
         return Histogram(LATENESS_BOUNDS_NS, tuple(self._counts), self._sum_ns)
 

@@ -30,7 +30,7 @@ def test_another_thread_is_heard_during_the_wait() -> None:
     assert ending.wait(10)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_heard_even_if_it_comes_before_the_wait(number: signal.Signals) -> None:
     ending = Ending()
     before = signal.getsignal(number)
@@ -38,3 +38,24 @@ def test_a_signal_is_heard_even_if_it_comes_before_the_wait(number: signal.Signa
         os.kill(os.getpid(), number)
         assert ending.wait(10)
     assert signal.getsignal(number) is before
+
+
+def test_a_wish_to_reload_is_told_from_one_to_end_and_taken_back() -> None:
+    ending = Ending()
+    assert not ending.only_reload()
+    with ending.by_signals():
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert ending.wait(10)
+        assert ending.only_reload()
+        assert not ending.wait(0)
+
+
+@pytest.mark.parametrize("last", [signal.SIGTERM, signal.SIGHUP])
+def test_a_wish_to_end_outweighs_one_to_reload_and_stays(last: signal.Signals) -> None:
+    ending = Ending()
+    with ending.by_signals():
+        for number in ({signal.SIGHUP, signal.SIGTERM} - {last}, {last}):
+            os.kill(os.getpid(), number.pop())
+            assert ending.wait(10)
+        assert not ending.only_reload()
+        assert ending.wait(0), "it stays set"

@@ -391,6 +391,7 @@ class Snapshot:
     components_up: Mapping[str, bool] = field(default_factory=dict)
     lateness: Histogram | None = None
     folded_series: int = 0  # accounts that went to workload="(other)"
+    label_requests: Mapping[tuple[str, str], int] = field(default_factory=dict)  # result, reason
     power_budget_mw: int | None = None
     agent: AgentUse | None = None
     notice: str = ""  # what every page must say loudly: simulated, replayed, blind

@@ -10,6 +10,7 @@ from typing import Final
 
 from submeter.attribution import FloorLearner, Programs, split
 from submeter.ledger import DurableLedger, Ledger
+from submeter.ledger.memory import OTHER
 from submeter.metering import AVERAGE_LAG_NS, CrossCheck
 from submeter.model import (
     Account,
@@ -46,6 +47,7 @@ class Health:
     missed_ticks: Mapping[str, int] | None = None  # by GPU UUID
     hung: frozenset[str] = frozenset()  # GPUs inside a call that should have returned
     own: AgentUse | None = None
+    label_requests: Mapping[tuple[str, str], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Settlement:
         self._boards: dict[str, _Board] = {}
         self._programs = Programs()
         self._sequence = 0
+        self._booked: frozenset[Owner] | None = None  # only once some are folded
 
     def settle(self, now_ns: int, wall_ns: int, health: Health) -> Snapshot:
         """Books everything closed since the last time and says how things stand now."""
@@ -97,6 +100,9 @@ class Settlement:
             self._settle_gpu(watch, now_ns)
         self._ledger.commit(now_ns, wall_ns)
         self._sequence += 1
+        accounts = self._ledger.accounts()
+        if self._ledger.folded_series:
+            self._booked = frozenset(account.owner for account in accounts)
         powers: dict[Account, int] = {}
         for board in self._boards.values():
             powers.update(board.power_mw or {})
@@ -108,7 +114,7 @@ class Settlement:
             version=self._about.version,
             backend=self._about.backend,
             gpus=tuple(self._state(watch, now_ns, health) for watch in watches),
-            energy_uj=self._ledger.accounts(),
+            energy_uj=accounts,
             remembered=self._ledger.remembered(),
             power_mw=powers,
             standard_error_uj=self._standard_errors(),
@@ -116,6 +122,7 @@ class Settlement:
             lateness=health.lateness,
             agent=health.own,
             folded_series=self._ledger.folded_series,
+            label_requests=health.label_requests or {},
             power_budget_mw=self._about.power_budget_mw,
             notice=self._about.notice,
         )
@@ -173,6 +180,12 @@ class Settlement:
         seen = None if key is None else self._table.view(key)
         return UNRESOLVED if seen is None else seen.owner
 
+    def _shown(self, owner: Owner) -> Owner:
+        """Whom its energy is booked under: not itself once there are too many series."""
+        if self._booked is None or owner in self._booked:
+            return owner
+        return Owner(owner.phase, workload=OTHER)
+
     def _standard_errors(self) -> dict[Account, int]:
         """Of all work booked to somebody: 0 where it didn't have to be split."""
         errors_uj = {
@@ -227,7 +240,7 @@ class Settlement:
             by_owner[account.owner] = by_owner.get(account.owner, 0) + power_mw
         views = []
         held = watch.held or ()
-        owners = [self._owner(one.key) for one in held]
+        owners = [self._shown(self._owner(one.key)) for one in held]
         for one, owner in zip(held, owners, strict=True):
             seen = None if one.key is None else self._table.view(one.key)
             if one.key is None or seen is None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from submeter.model import Method, Phase
+from submeter.model import Method, Owner, Phase
 
 
 def _joules(snapshot: Any, **labels: str) -> int:
@@ -84,3 +84,8 @@ def test_max_series_folds_and_still_adds_up(world: Callable[..., Any]) -> None:
     last = demo.simulation.finish()
     assert last.folded_series > 0
     assert any(account.owner.workload == "(other)" for account in last.energy_uj)
+    shown = {process.owner for gpu in last.gpus for process in gpu.processes}
+    booked = {account.owner for account in last.energy_uj}
+    booked |= {Owner(phase, workload="(other)") for phase in Phase}
+    assert shown
+    assert shown <= booked  # so that what is said of processes is as bounded as their energy

@@ -37,10 +37,9 @@ class phase:  # noqa: N801  used like a function
         _STATE.say(self, self._name)
 
     def __enter__(self) -> Self:
-        self._undo()
         token = object()
         self._entered.append(token)
-        _STATE.begin(token, self._name)
+        _STATE.begin(token, self._name, instead_of=self)
         return self
 
     def __exit__(
@@ -52,7 +51,7 @@ class phase:  # noqa: N801  used like a function
         _STATE.end(self._entered.pop())
 
     def __call__(self, function: _F) -> _F:
-        self._undo()
+        _STATE.unsay(self)  # a decorator after all: what the plain call said doesn't hold
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
@@ -68,10 +67,6 @@ class phase:  # noqa: N801  used like a function
                 return function(*args, **kwargs)
 
         return cast("_F", runs)
-
-    def _undo(self) -> None:
-        """A block or a decorator after all: what the plain call said doesn't hold."""
-        _STATE.unsay(self)
 
 
 def workload(name: str) -> None:
@@ -101,7 +96,9 @@ class _State:
         self._plain: list[tuple[ref[phase], str]] = []  # by plain calls; the last one holds
         self._blocks: dict[object, str] = {}  # open ones, in the order they began
         self._workload = ""
+        self._named = b""  # the line that says so
         self._said = ""
+        self._spoke = False  # of a phase, ever: else another may have said it of this process
 
     def say(self, by: phase, name: str) -> None:
         """What holds outside of blocks, unless ``by`` turns out to be one and unsays it. Nobody
@@ -114,13 +111,14 @@ class _State:
     def unsay(self, by: phase) -> None:
         """Takes back what that plain call said; others' stays as it is."""
         with self._lock:
-            kept = [(said_by, name) for said_by, name in self._plain if said_by() is not by]
-            if len(kept) != len(self._plain):
-                self._plain = kept
+            if self._drop(by):
                 self._tell()
 
-    def begin(self, token: object, phase_: str) -> None:
+    def begin(self, token: object, phase_: str, instead_of: phase | None = None) -> None:
+        """``instead_of``: a plain call that turns out to be a block, all in one message."""
         with self._lock:
+            if instead_of is not None:
+                self._drop(instead_of)
             self._blocks[token] = phase_
             self._tell()
 
@@ -131,26 +129,36 @@ class _State:
 
     def call(self, name: str) -> None:
         with self._lock:
-            self._workload = name
-            self._send(frame({"workload": name}))
+            if name != self._workload or not link().connected:
+                self._workload = name
+                self._named = frame({"workload": name})
+                self._send(self._named)
+
+    def _drop(self, by: phase) -> bool:
+        kept = [(said_by, name) for said_by, name in self._plain if said_by() is not by]
+        dropped = len(kept) != len(self._plain)
+        self._plain = kept
+        return dropped
 
     def _tell(self) -> None:
         plain = self._plain[-1][1] if self._plain else ""
         now = next(reversed(self._blocks.values())) if self._blocks else plain
-        if now != self._said or (now and not link().connected):
+        if now != self._said or (self._spoke and not link().connected):
             self._said = now
+            self._spoke = True
             self._send(_LINES[now])
 
     def _send(self, line: bytes) -> None:
-        greeting = (_LINES[self._said],) if self._said else ()
+        greeting = (_LINES[self._said],) if self._spoke else ()
         if self._workload:
-            greeting = (*greeting, frame({"workload": self._workload}))
+            greeting = (*greeting, self._named)
         link().send(line, greeting=greeting or (line,))
 
     def forget(self) -> None:
         """In a forked child: nothing was said of it yet."""
         self._lock = Lock()
         self._said = ""
+        self._spoke = False
 
 
 _LINES = {name: frame({"phase": name}) for name in ("", "training", "inference", "other")}

@@ -1,22 +1,28 @@
 """Lines in, lines on the agent's socket out: the one place where a job touches the outside.
 
-Sending never waits: what doesn't fit into the socket's buffer is dropped, and where no agent
-listens the next try is seconds away. A forked child starts over, since the agent knows its peers
-by the credentials of whoever connected.
+Sending hardly waits: where the socket's buffer is full, 2 ms once in five seconds; what is dropped
+then is said again with the next call. Where no agent listens the next try is seconds away. A forked
+child starts over, since the agent knows its peers by the credentials of whoever connected.
 """
 
+import mmap
 import os
+import select
 import socket
+from contextlib import closing, suppress
 from threading import Lock
 from typing import Any, Final
 
-from submeter.client.protocol import MAX_FRAME, addresses
+from submeter.client.page import PAGE_BYTES, Page
+from submeter.client.protocol import MAX_FRAME, addresses, frame
 from submeter.clock import Clock, SystemClock
 from submeter.units import NS_PER_S
 
 RETRY_NS: Final = 5 * NS_PER_S
 ANSWER_S: Final = 1.0
+_FULL_MS: Final = 2
 _ANSWER_BYTES: Final = 256 * 1024
+_ASK_PAGE: Final = frame({"ask": "page"})
 
 
 class Link:
@@ -27,21 +33,26 @@ class Link:
         self._lock = Lock()
         self._socket: socket.socket | None = None
         self._retry_ns = 0
-        self._greeting: tuple[bytes, ...] = ()
+        self._silent_until_ns = 0  # nobody answered questions a moment ago
+        self._patient_ns = 0  # from when a full buffer may be waited for
+        self._dropped = False
+        self._page = Page(self._mapped, RETRY_NS)
 
     def send(self, line: bytes, *, greeting: tuple[bytes, ...]) -> bool:
         """Whether the line is on its way. ``greeting`` is what a new connection begins with, so
         that an agent that was restarted knows what its predecessor knew."""
         with self._lock:
-            if self._socket is not None and self._sent(line):
+            if self._socket is not None and self._sent(
+                b"".join(greeting) if self._dropped else line
+            ):
                 return True
             return self._connected() is not None and self._sent(b"".join(greeting) or line)
 
     @property
     def connected(self) -> bool:
-        """Whether an agent listens still, as far as the kernel knows."""
+        """Whether an agent listens still, as far as the kernel knows, and was told everything."""
         connection = self._socket
-        if connection is None:
+        if connection is None or self._dropped:
             return False
         try:
             return connection.recv(1, socket.MSG_PEEK) != b""
@@ -53,36 +64,86 @@ class Link:
     def ask(self, line: bytes) -> bytes | None:
         """The answer to a question, within a second; None where nobody answers. A connection of
         its own, so that answers can't be mixed up."""
-        for address in addresses(os.environ):
+        connection = self._asking(line)
+        if connection is None:
+            return None
+        with closing(connection):
             try:
-                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                    connection.settimeout(ANSWER_S)
-                    connection.connect(address)
-                    connection.sendall(line)
-                    return _line(connection)
+                return _line(connection)
             except OSError:
-                continue
-        return None
+                return None
+
+    def page(self, now_ns: int) -> bytes | None:
+        """A copy of the agent's page of levels; None where there is no fresh one."""
+        return self._page.copy(now_ns)
 
     def forget(self) -> None:
         """In a forked child: the parent's connection is the parent's."""
         self._lock = Lock()  # another thread of the parent may have held it
-        self._retry_ns = 0
+        self._retry_ns = self._silent_until_ns = 0
         self._drop()
+
+    def _mapped(self) -> mmap.mmap | None:
+        connection = self._asking(_ASK_PAGE)
+        if connection is None:
+            return None
+        with closing(connection), suppress(OSError, ValueError):
+            _, descriptors, _, _ = socket.recv_fds(connection, MAX_FRAME, 1)
+            try:
+                if descriptors:
+                    return mmap.mmap(descriptors[0], PAGE_BYTES, prot=mmap.PROT_READ)
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+        return None
+
+    def _asking(self, line: bytes) -> socket.socket | None:
+        """A connection on which that was asked. Where nobody listens, nobody is looked for again
+        for a few seconds: a job may measure each of its steps."""
+        now_ns = self._clock.monotonic_ns()
+        if now_ns < self._silent_until_ns:
+            return None
+        for address in addresses(os.environ):
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connection.settimeout(ANSWER_S)
+                connection.connect(address)
+                connection.sendall(line)
+            except OSError:
+                connection.close()
+            else:
+                return connection
+        self._silent_until_ns = now_ns + RETRY_NS
+        return None
 
     def _sent(self, data: bytes) -> bool:
         """False, and disconnected, where the agent is gone."""
         connection = self._socket
         assert connection is not None
         try:
-            connection.send(data)
-        except BlockingIOError:
-            pass  # an agent that doesn't read is no reason to wait
+            self._dropped = not self._fits(connection, data)
         except OSError:
             self._drop()
             self._retry_ns = 0  # it may have been restarted
             return False
         return True
+
+    def _fits(self, connection: socket.socket, data: bytes) -> bool:
+        """Whether it went out; an agent that doesn't read is no reason to wait for long."""
+        with suppress(BlockingIOError):
+            connection.send(data)
+            return True
+        now_ns = self._clock.monotonic_ns()
+        if now_ns < self._patient_ns:
+            return False
+        room = select.poll()
+        room.register(connection, select.POLLOUT)
+        if room.poll(_FULL_MS):
+            with suppress(BlockingIOError):
+                connection.send(data)
+                return True
+        self._patient_ns = now_ns + RETRY_NS
+        return False
 
     def _connected(self) -> socket.socket | None:
         if self._socket is not None:
@@ -105,6 +166,7 @@ class Link:
 
     def _drop(self) -> None:
         connection, self._socket = self._socket, None
+        self._dropped = False
         if connection is not None:
             connection.close()
 

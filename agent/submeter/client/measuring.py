@@ -1,7 +1,8 @@
 """A block of code in, the energy that the GPUs used meanwhile out.
 
 With an agent its figures are used, without one NVML's own counters. Either way it is the energy of
-whole GPUs, those that this process may see: what others on the same GPU used is in it.
+whole GPUs, those that this process may see: what others on the same GPU used is in it. At the ends
+of the block the agent's page is only copied; what it says is worked out when it is asked for.
 """
 
 import json
@@ -13,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from submeter.client.link import link
+from submeter.client.page import Level, levels_in
 from submeter.client.protocol import frame
 from submeter.clock import SystemClock
 from submeter.errors import SubmeterError
@@ -28,14 +30,19 @@ _UJ_PER_MW_NS: Final = 10**6
 """A milliwatt for a nanosecond is 10⁻⁶ µJ."""
 
 
-class Level(NamedTuple):
-    """One GPU at one moment: its running total and what it draws."""
+class _Moment(NamedTuple):
+    """The levels at one end of a block, and whose they are: a copy of the page, or read already."""
 
-    uuid: str
-    gpu: int
-    energy_uj: int | None
+    source: str
     at_ns: int
-    power_mw: int | None
+    page: bytes = b""
+    levels: Mapping[str, Level] = {}
+
+    def read(self) -> Mapping[str, Level]:
+        return _visible(levels_in(self.page, self.at_ns)) if self.page else self.levels
+
+
+_NOTHING: Final = _Moment("", 0)
 
 
 class Measurement:
@@ -45,19 +52,17 @@ class Measurement:
     (``m.source`` is then ""); never 0 for "don't know". ``source`` is ``agent`` or ``nvml``.
     """
 
+    __slots__ = ("_begun", "_ended", "_per_gpu", "name")
+
     def __init__(self, name: str = "") -> None:
         self.name = name
-        self.source = ""
-        self._clock = SystemClock()
-        self._begun: Mapping[str, Level] = {}
-        self._ended: Mapping[str, Level] | None = None
-        self._begun_ns = 0
-        self._ended_ns = 0
+        self._begun = _NOTHING
+        self._ended: _Moment | None = None
+        self._per_gpu: Mapping[str, float] | None = None
 
     def __enter__(self) -> Self:
-        self._ended = None
-        self.source, self._begun = levels("")
-        self._begun_ns = self._clock.boottime_ns()
+        self._ended = self._per_gpu = None
+        self._begun = _moment("")
         return self
 
     def __exit__(
@@ -66,44 +71,52 @@ class Measurement:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._ended_ns = self._clock.boottime_ns()
-        self._ended = self._now(self._ended_ns)
+        self._ended = _moment(self._begun.source)
+
+    @property
+    def source(self) -> str:
+        """``agent`` or ``nvml``; "" where nothing can be measured."""
+        return self._begun.source
 
     @property
     def seconds(self) -> float:
         """How long the block took, or takes already."""
-        end_ns = self._clock.boottime_ns() if self._ended is None else self._ended_ns
-        return (end_ns - self._begun_ns) / NS_PER_S
+        end_ns = _CLOCK.boottime_ns() if self._ended is None else self._ended.at_ns
+        return (end_ns - self._begun.at_ns) / NS_PER_S if self._begun.at_ns else 0.0
 
     @property
     def joules(self) -> float:
         """What all GPUs together used; nan where that isn't known."""
-        return math.fsum(self.per_gpu.values()) if self.source and self._begun else math.nan
+        per_gpu = self.per_gpu
+        return math.fsum(per_gpu.values()) if per_gpu else math.nan
 
     @property
     def per_gpu(self) -> Mapping[str, float]:
         """What each GPU used, by UUID; nan for one that can't be measured."""
-        ended = self._ended
-        end_ns = self._ended_ns
-        if ended is None:
-            end_ns = self._clock.boottime_ns()
-            ended = self._now(end_ns)
-        return {
-            uuid: _used_j(begun, ended.get(uuid), self._begun_ns, end_ns)
-            for uuid, begun in self._begun.items()
-        }
-
-    def _now(self, _now_ns: int) -> Mapping[str, Level]:
-        return levels(self.source)[1] if self.source else {}
+        if self._ended is None:
+            return _used(self._begun, _moment(self._begun.source) if self.source else _NOTHING)
+        if self._per_gpu is None:
+            self._per_gpu = _used(self._begun, self._ended)
+        return self._per_gpu
 
 
 def measure(name: str = "") -> Measurement:
     """``with submeter.measure("step") as m: …`` – then ``m.joules`` is what the GPUs used.
 
-    Asks the agent (about 0.2 ms), or NVML where there is none (0.1 ms a GPU, and once the time to
-    load it). Never raises. Nested and concurrent measurements are independent of each other.
+    With an agent it costs a few microseconds (the first one, and one every ten minutes, a
+    millisecond), without one the time that NVML takes to read the counters of the GPUs, and where
+    there is neither next to nothing. Never raises. Nested and concurrent measurements are
+    independent of each other.
     """
     return Measurement(name)
+
+
+def _used(begun: _Moment, ended: _Moment) -> Mapping[str, float]:
+    levels = ended.read()
+    return {
+        uuid: _used_j(level, levels.get(uuid), begun.at_ns, ended.at_ns)
+        for uuid, level in begun.read().items()
+    }
 
 
 def _used_j(begun: Level, ended: Level | None, begun_ns: int, ended_ns: int) -> float:
@@ -125,6 +138,21 @@ def _carried_uj(level: Level, now_ns: int) -> float:
 
 
 # ---- where levels come from -----------------------------------------------------------------
+
+
+def _moment(source: str) -> _Moment:
+    """How things stand, by ``source`` only if that is given."""
+    now_ns = _CLOCK.boottime_ns()
+    if source in _OF_THE_AGENT:
+        page = link().page(now_ns)
+        if page is not None:
+            return _Moment("agent", now_ns, page)
+    found, read = levels(source)
+    return _Moment(found or source, _CLOCK.boottime_ns(), b"", read)
+
+
+_CLOCK: Final = SystemClock()
+_OF_THE_AGENT: Final = frozenset({"", "agent"})
 
 
 def levels(source: str) -> tuple[str, Mapping[str, Level]]:

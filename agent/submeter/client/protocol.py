@@ -2,7 +2,8 @@
 
 A job says ``{"phase": "training"}`` or ``{"workload": "name"}`` (an empty text takes it back), for
 itself or, with ``"pid"``, for another process of its own user. There is an answer only to
-``"reply": true`` and to a question: ``{"ask": "gpus"}``, ``{"ask": "used", "workload": "name"}``.
+``"reply": true`` and to a question: ``{"ask": "gpus"}``, ``{"ask": "used", "workload": "name"}``,
+``{"ask": "page"}`` (with a descriptor beside it, see `submeter.client.page`).
 """
 
 import json

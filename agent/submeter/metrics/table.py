@@ -234,6 +234,11 @@ METRICS: Final = (
         samples=lambda s: [((), s.folded_series)],
     ),
     Metric(
+        "submeter_label_requests_total", COUNTER, "", ("result", "reason"),
+        "What jobs asked of the agent's socket: labelled, answered, or refused and why.",
+        samples=lambda s: s.label_requests.items(),
+    ),
+    Metric(
         "submeter_snapshot_timestamp_seconds", GAUGE, "seconds", (),
         "Unix time of the snapshot that every number here is of.",
         NANO, lambda s: [((), s.wall_ns)],

@@ -11,7 +11,7 @@ Whatever NVML does, the settlement goes on: /metrics stays up and says which GPU
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 import psutil
@@ -53,6 +53,7 @@ class Agent:
         *,
         ledger_up: Callable[[], bool] = lambda: True,
         on_settled: Callable[[], None] = lambda: None,
+        label_requests: Callable[[], Mapping[tuple[str, str], int]] = dict,
     ) -> None:
         self.snapshot: Snapshot | None = None
         self.crashed: BaseException | None = None
@@ -68,6 +69,7 @@ class Agent:
         self._on_settled = on_settled
         self._in_driver = False
         self._waits = 0
+        self._label_requests = label_requests
         self._lanes: Lanes | None = None
         self._missed: dict[str, int] = {}
         self._blind_since_ns: int | None = None
@@ -269,6 +271,7 @@ class Agent:
             missed_ticks=missed,
             hung=hung,
             own=_own_use(),
+            label_requests=self._label_requests(),
         )
 
 

@@ -17,7 +17,8 @@ from types import FrameType
 from typing import Any, Final
 
 from submeter.client.link import link
-from submeter.client.measuring import Level, Measurement, levels
+from submeter.client.measuring import Measurement, levels
+from submeter.client.page import Level
 from submeter.client.protocol import checked_workload, frame
 from submeter.workloads.rules import DECLARED_PHASE, DECLARED_WORKLOAD
 

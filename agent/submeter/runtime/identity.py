@@ -13,6 +13,7 @@ from submeter.errors import ListenFailed
 from submeter.model import Owner, ProcessFacts, Verdict
 from submeter.runtime.address import listening
 from submeter.runtime.labels import Answer, LabelServer
+from submeter.runtime.levels import LevelPage
 from submeter.runtime.pods import PodWatch
 from submeter.workloads import ProcessTable, ProcfsSource
 from submeter.workloads.labels import Labels
@@ -50,7 +51,7 @@ def pods(config: Config) -> tuple[PodWatch | None, Locate]:
 
 
 def label_server(
-    config: Config, labels: Labels, clock: Clock, answer: Answer
+    config: Config, labels: Labels, clock: Clock, answer: Answer, levels: LevelPage
 ) -> LabelServer | None:
     """Listens for jobs; None, said in the log, where that can't be: metering goes on without.
 
@@ -62,7 +63,8 @@ def label_server(
     except ListenFailed as error:
         _log.warning("jobs can't label themselves: %s", error)
         return None
-    return LabelServer(server, labels, ProcfsSource(read_environ=False), clock, answer)
+    processes = ProcfsSource(read_environ=False)
+    return LabelServer(server, labels, processes, clock, answer, page=levels.hand_out)
 
 
 def socket_path(config: Config) -> Path:

@@ -12,11 +12,12 @@ import selectors
 import socket
 import struct
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from submeter.backends import ProcessSource
+from submeter.client.page import PAGE_BYTES
 from submeter.client.protocol import MAX_FRAME, PHASES, frame
 from submeter.clock import Clock
 from submeter.model import Phase, ProcessKey
@@ -34,6 +35,21 @@ _TICK_S: Final = 0.25
 _SWEEP_NS: Final = 30 * NS_PER_S
 _TELL_NS: Final = 60 * NS_PER_S
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
+SERVED: Final = ("labelled", "answered")
+REASONS: Final = (
+    "connections",
+    "foreign",
+    "frame",
+    "garbage",
+    "gone",
+    "phase",
+    "pid",
+    "quota",
+    "slow",
+    "unknown",
+    "workload",
+)
+"""Why a request is refused: the values of a metric's label, so few and stable."""
 _ROOT: Final = 0
 _STOP_S: Final = 2.0
 
@@ -50,7 +66,7 @@ Answer = Callable[[Mapping[str, Any], Who], Mapping[str, object] | None]
 
 
 class Refused(Exception):
-    """What a peer wants isn't done. ``reason`` is a short stable word."""
+    """What a peer wants isn't done. ``reason`` is one of `REASONS`."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -64,11 +80,12 @@ class _Peer:
         self.connection = connection
         self.who = who
         self.data = b""
+        self.key: ProcessKey | None = None  # who it was when it first spoke of itself
         self.due_ns: int | None = None
 
 
 class LabelServer:
-    """Owns the socket and its thread. ``counts`` says how often what happened."""
+    """Owns the socket and its thread."""
 
     def __init__(
         self,
@@ -77,19 +94,28 @@ class LabelServer:
         processes: ProcessSource,
         clock: Clock,
         answer: Answer,
+        *,
+        page: Callable[[int], int | None] = lambda _now_ns: None,
     ) -> None:
-        self.counts: Counter[str] = Counter()
+        """``page``: from the time to a descriptor that readers of levels are given."""
+        self._counts = dict.fromkeys(((what, "") for what in SERVED), 0)
+        self._counts.update((("refused", reason), 0) for reason in REASONS)
         self._listening = listening
         self._labels = labels
         self._processes = processes
         self._clock = clock
         self._answer = answer
+        self._page = page
         self._selector = selectors.DefaultSelector()
         self._peers: dict[int, _Peer] = {}
         self._swept_ns = 0
         self._told_ns: int | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._main, name="labels", daemon=True)
+
+    def requests(self) -> Mapping[tuple[str, str], int]:
+        """How many requests of jobs ended how, and why not. Any thread."""
+        return dict(self._counts)
 
     def start(self) -> None:
         self._listening.setblocking(False)
@@ -154,19 +180,30 @@ class LabelServer:
     def _hear(self, peer: _Peer, line: bytes) -> None:
         _check_length(line)
         fields = _fields(line)
+        if fields.get("ask") == "page":
+            self._hand_out(peer)
+            return
         if "ask" in fields:
             said = self._answer(fields, peer.who)
             if said is None:
                 raise Refused("unknown", "no such question")
-            self.counts["asked"] += 1
+            self._counts["answered", ""] += 1
             self._say(peer, said)
             return
-        self._label(fields, peer.who)
-        self.counts["labelled"] += 1
+        self._label(fields, peer)
+        self._counts["labelled", ""] += 1
         if fields.get("reply") is True:
             self._say(peer, {"ok": True})
 
-    def _label(self, fields: Mapping[str, Any], who: Who) -> None:
+    def _hand_out(self, peer: _Peer) -> None:
+        descriptor = self._page(self._clock.boottime_ns())
+        if descriptor is None:
+            raise Refused("unknown", "there is no page of levels here")
+        self._counts["answered", ""] += 1
+        with suppress(OSError):  # a peer that doesn't read does without
+            socket.send_fds(peer.connection, [frame({"page": PAGE_BYTES})], [descriptor])
+
+    def _label(self, fields: Mapping[str, Any], peer: _Peer) -> None:
         phase, workload = fields.get("phase"), fields.get("workload")
         if phase is None and workload is None:
             raise Refused("unknown", "expected phase, workload or ask")
@@ -174,10 +211,14 @@ class LabelServer:
             raise Refused("phase", f"phase is one of {', '.join(PHASES)}")
         if workload is not None and not isinstance(workload, str):
             raise Refused("workload", "workload is a text")
-        key = self._whose(fields.get("pid", who.pid), who)
+        pid = fields.get("pid", peer.who.pid)
+        key = peer.key if peer.key is not None and pid == peer.key.pid else None
+        if key is None or self._processes.identify(key.pid) != key:
+            key = self._whose(pid, peer.who)
+            peer.key = key if key.pid == peer.who.pid else peer.key
         noted = self._labels.say(
             key,
-            who.uid,
+            peer.who.uid,
             self._clock.boottime_ns(),
             phase=Phase(phase) if phase else None,
             keep_phase=phase is None,
@@ -206,7 +247,7 @@ class LabelServer:
             return  # a peer that doesn't read does without
 
     def _refuse(self, peer: _Peer, refused: Refused) -> None:
-        self.counts[f"refused: {refused.reason}"] += 1
+        self._counts["refused", refused.reason] += 1
         now_ns = self._clock.boottime_ns()
         if self._told_ns is None or now_ns - self._told_ns > _TELL_NS:
             self._told_ns = now_ns
@@ -215,7 +256,7 @@ class LabelServer:
                 peer.who.uid,
                 peer.who.pid,
                 refused,
-                sum(n for what, n in self.counts.items() if what.startswith("refused")),
+                sum(n for (what, _), n in self._counts.items() if what == "refused"),
             )
         self._say(peer, {"error": str(refused), "reason": refused.reason})
         self._close(peer)

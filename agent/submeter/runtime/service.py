@@ -28,7 +28,7 @@ from submeter.ledger import DurableLedger
 from submeter.ledger.opening import open_store
 from submeter.ledger.records import Session
 from submeter.ledger.retention import Keep
-from submeter.model import Snapshot
+from submeter.model import Reading, Snapshot
 from submeter.runtime.agent import Agent
 from submeter.runtime.answers import answers
 from submeter.runtime.assembly import backend_of, clock_of
@@ -36,6 +36,7 @@ from submeter.runtime.committing import Committer
 from submeter.runtime.ending import Ending
 from submeter.runtime.identity import label_server, pods, process_table
 from submeter.runtime.labels import LabelServer
+from submeter.runtime.levels import LevelPage
 from submeter.runtime.notify import Heart, reloading, service_manager
 from submeter.runtime.pushing import Pusher
 from submeter.runtime.renewal import Reload, begin_anew, refusal
@@ -116,12 +117,13 @@ class Service:
         self._committer = Committer(store, clock, lambda error: self._agent.crash(error))
         session = _session(config, clock, backend)
         ledger = DurableLedger(loaded, session, self._committer, config.max_series)
+        self._levels = LevelPage(lambda: self._node.watches())
         self._node = Node(
             backend,
             clock,
             period_ns=config.sampling.period_ns,
             settle_ns=config.settle.interval_ns,
-            on_reading=self._hub.publish,
+            on_reading=self._publish,
             on_driver_error=lambda error: self._agent.driver_attention(error),
             checkpoint=ledger.checkpoint,
             boot_id=session.boot_id,
@@ -145,6 +147,7 @@ class Service:
             config.settle.interval_ns,
             ledger_up=lambda: self._committer.up,
             on_settled=self._beat,
+            label_requests=lambda: self._label_server.requests() if self._label_server else {},
         )
         self._server: Server | None = None
         self._server_thread: threading.Thread | None = None
@@ -157,7 +160,9 @@ class Service:
             if exporter.interval_ns is not None:
                 self._pushers.append(Pusher(exporter, exporter.interval_ns, self._snapshot))
         answer = answers(self._snapshot, self._node.watches, user_name)
-        self._label_server = label_server(self._config, self._labels, self._clock, answer)
+        self._label_server = label_server(
+            self._config, self._labels, self._clock, answer, self._levels
+        )
         table = routes(self._snapshot, self._exporters, self._hub, self._agent.not_ready)
         web = self._config.web
         self._server = Server(
@@ -228,8 +233,14 @@ class Service:
         for helper in (self._label_server, self._pod_watch):
             if helper is not None:
                 helper.stop()
+        self._levels.close()
         for exporter in self._exporters:
             exporter.close()
+
+    def _publish(self, uuid: str, reading: Reading) -> None:
+        """A sensor's new value, to the page and to the jobs that measure themselves."""
+        self._hub.publish(uuid, reading)
+        self._levels.publish(uuid, reading)
 
     def _snapshot(self) -> Snapshot | None:
         return self._agent.snapshot

@@ -88,6 +88,7 @@ def node(sequence: int = 1, *, second_gpu_up: bool = True, notice: str = "") -> 
         components_up={"nvml": True, "ledger": True},
         lateness=Histogram((100_000, 1_000_000, 10_000_000), (7_000, 190, 9, 1), 912_345_678),
         folded_series=3,
+        label_requests={("labelled", ""): 12, ("answered", ""): 3, ("refused", "foreign"): 1},
         power_budget_mw=1_400_000,
         agent=AgentUse(12_340_000_000, 31 << 20),
         notice=notice,

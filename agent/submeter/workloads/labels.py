@@ -5,6 +5,7 @@ held longest since the settlement before. Shared between the thread that listens
 settles.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from threading import Lock
@@ -43,6 +44,7 @@ class Labels:
     def __init__(self) -> None:
         self._lock = Lock()
         self._said: dict[ProcessKey, _Said] = {}
+        self._by_user: Counter[int] = Counter()
 
     def __len__(self) -> int:
         return len(self._said)
@@ -61,10 +63,10 @@ class Labels:
         with self._lock:
             said = self._said.get(key)
             if said is None:
-                mine = sum(one.uid == uid for one in self._said.values())
-                if mine >= PER_USER or len(self._said) >= LIMIT:
+                if self._by_user[uid] >= PER_USER or len(self._said) >= LIMIT:
                     return False
                 said = self._said[key] = _Said(uid, since_ns=now_ns)
+                self._by_user[uid] += 1
             if not keep_phase:
                 said.pass_time(now_ns)
                 said.phase = phase
@@ -92,4 +94,8 @@ class Labels:
         """These are gone."""
         with self._lock:
             for key in keys:
-                self._said.pop(key, None)
+                said = self._said.pop(key, None)
+                if said is not None:
+                    self._by_user[said.uid] -= 1
+                    if not self._by_user[said.uid]:
+                        del self._by_user[said.uid]

@@ -16,7 +16,8 @@ import pytest
 
 import submeter
 from submeter.client import link as link_module
-from submeter.client.measuring import Level, _used_j, _visible
+from submeter.client.measuring import _used_j, _visible
+from submeter.client.page import Level
 from submeter.units import NS_PER_S
 
 
@@ -36,6 +37,9 @@ class Recorder:
     def ask(self, line: bytes) -> bytes | None:
         return self.answer
 
+    def page(self, now_ns: int) -> bytes | None:
+        return None
+
     @property
     def phases(self) -> list[str]:
         return [one["phase"] for one in self.sent if "phase" in one]
@@ -47,6 +51,7 @@ def link() -> Iterator[Recorder]:
     before = link_module.use(recorder)
     yield recorder
     submeter.phase("")
+    submeter.workload("")
     link_module.use(before)
 
 
@@ -253,6 +258,36 @@ def test_an_agent_that_comes_late_or_back_learns_what_holds(
             path.unlink()
     finally:
         submeter.workload("")
+        submeter.phase("")
+        link_module.link().forget()
+        link_module.use(before)
+
+
+def test_what_an_agent_had_no_room_for_is_said_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent that doesn't read for a while knows how things stand as soon as it does."""
+    path = tmp_path / "s"
+    monkeypatch.setenv("SUBMETER_SOCKET", str(path))
+    before = link_module.use(link_module.Link())
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+            server.bind(str(path))
+            server.listen()
+            for _ in range(3_000):
+                with submeter.phase("inference"):
+                    pass
+            connection, _ = server.accept()
+            connection.settimeout(10)
+            with connection:
+                while len(connection.recv(65536)) == 65536:
+                    pass
+                submeter.phase("")
+                assert connection.recv(65536).endswith(b'{"phase":""}\n')
+                submeter.phase("")
+                submeter.phase("training")
+                assert connection.recv(65536) == b'{"phase":"training"}\n'
+    finally:
         submeter.phase("")
         link_module.link().forget()
         link_module.use(before)

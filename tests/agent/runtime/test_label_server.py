@@ -19,7 +19,7 @@ from submeter.model import Phase, ProcessFacts, ProcessKey
 from submeter.runtime import labels as labels_module
 from submeter.runtime.address import listening
 from submeter.runtime.labels import CONNECTIONS, LabelServer, Who
-from submeter.workloads.labels import PER_USER, Labels
+from submeter.workloads.labels import LIMIT, PER_USER, Labels
 
 ME = ProcessKey("boot", os.getpid(), 1)
 MINE = ProcessKey("boot", 5001, 1)
@@ -111,7 +111,7 @@ def test_it_labels_other_processes_of_its_user_only(stage: Stage) -> None:
     (answer,) = stage.say({"pid": STRANGERS.pid, "phase": "other", "reply": True})
     assert answer["reason"] == "foreign"
     assert stage.label(STRANGERS) is None
-    assert stage.server.counts["refused: foreign"] == 1
+    assert stage.server.requests()["refused", "foreign"] == 1
 
 
 def test_a_pid_that_is_somebody_elses_by_now(stage: Stage) -> None:
@@ -155,7 +155,7 @@ def test_root_labels_everybody(stage: Stage, monkeypatch: pytest.MonkeyPatch) ->
 def test_what_is_wrong_is_refused_said_and_counted(stage: Stage, line: object, reason: str) -> None:
     answers = stage.say(line)
     assert [answer["reason"] for answer in answers] == [reason]
-    assert stage.server.counts[f"refused: {reason}"] == 1
+    assert stage.server.requests()["refused", reason] == 1
     assert len(stage.labels) == 0
     assert stage.say({"ask": "who"}) == [{"echo": USER}]  # others are served as before
 
@@ -192,7 +192,7 @@ def test_a_thousand_connections(stage: Stage, monkeypatch: pytest.MonkeyPatch) -
         with stage.connect() as connection:
             connection.send(b"garbage\n")
     _wait(lambda: stage.say({"ask": "who"}) == [{"echo": 0}])
-    assert stage.server.counts["refused: garbage"] > 0
+    assert stage.server.requests()["refused", "garbage"] > 0
     assert CONNECTIONS < 1000
 
 
@@ -204,6 +204,26 @@ def test_a_user_can_not_label_without_end() -> None:
     assert labels.say(keys[-1], STRANGER, 0, phase=Phase.OTHER)
     labels.forget(keys[:1])
     assert labels.say(keys[0], USER, 0, phase=Phase.OTHER)
+
+
+def test_a_million_identities_stay_bounded() -> None:
+    labels = Labels()
+    for number in range(1_000_000):
+        labels.say(ProcessKey("boot", number, 1), number // 100, 0, workload="x")
+    assert len(labels) == LIMIT
+    labels.forget(labels.processes())
+    assert labels.say(MINE, USER, 0, phase=Phase.OTHER)
+
+
+def test_a_job_of_many_names_has_one_at_a_time(stage: Stage) -> None:
+    with stage.connect() as connection:
+        for number in range(5_000):
+            connection.sendall(b'{"workload":"name %d"}\n' % number)
+        connection.sendall(b'{"workload":"last","reply":true}\n')
+        assert connection.recv(100) == b'{"ok":true}\n'
+    assert len(stage.labels) == 1
+    assert stage.label(ME) == (None, "last")
+    assert stage.server.requests()["labelled", ""] == 5_001
 
 
 def test_of_several_phases_the_longest_counts() -> None:

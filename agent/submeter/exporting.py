@@ -7,13 +7,15 @@ imports neither before it is asked to.
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.util import find_spec
-from typing import Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
+from submeter.config.kinds import Kind
+from submeter.config.notation import found_text, value_text
 from submeter.errors import InputError
-from submeter.model import Snapshot
+from submeter.model import Reading, Snapshot
 from submeter.web.http import Routes
 
 BUILT_IN: Final = "submeter_exporters"
@@ -52,6 +54,37 @@ class Exporter(Protocol):
 Create = Callable[[Options], Exporter]
 
 
+@runtime_checkable
+class Tracer(Protocol):
+    """An exporter that wants every value the sensors give, besides snapshots."""
+
+    def trace(self, readings: Sequence[tuple[str, Reading]]) -> None:
+        """Readings with the UUID of their GPU, since the last call; called before each `publish`,
+        in the same thread and under the same terms."""
+        ...
+
+
+class OptionError(InputError):
+    """An option is wrong; ``option`` says which one, so that its place can be named."""
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
+REQUIRED: Final = object()
+"""The default of an option that must be given."""
+
+
+class Option(NamedTuple):
+    """What one option may hold. ``OPTIONS`` of a module, if it has that, is such a table."""
+
+    kind: Kind
+    default: object
+    help: str
+    unit: str = ""
+
+
 def available() -> tuple[str, ...]:
     """Names of all exporters there are, sorted; built-in modules and installed plug-ins."""
     return tuple(sorted({*_built_in(), *_plug_ins()}))
@@ -65,14 +98,73 @@ def load(name: str, options: Options) -> Exporter:
     return _factory(name)(options)
 
 
+def options_of(name: str) -> Mapping[str, Option]:
+    """The options that a built-in exporter takes; for its documentation."""
+    known: Mapping[str, Option] = importlib.import_module(f"{BUILT_IN}.{name}").OPTIONS
+    return known
+
+
+def options_markdown(name: str) -> str:
+    """The options of a built-in exporter as a table."""
+    rows = ["| option | default | accepts | |", "|---|---|---|---|"]
+    for key, (kind, default, help_, unit) in options_of(name).items():
+        shown = "required" if default is REQUIRED else _shown(key, default)
+        rows.append(
+            f"| `{key}` | {shown} | {kind.expected}{f' ({unit})' if unit else ''} | {help_} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def checked(name: str, options: Options, known: Mapping[str, Option]) -> dict[str, Any]:
+    """For exporters: the value of every option. Raises OptionError for the first wrong one."""
+    check_options(name, options, known)
+    values: dict[str, Any] = {}
+    for key, option in known.items():
+        given = options.get(key, option.default)
+        if given is REQUIRED:
+            raise OptionError(key, f"exporter {name} needs {key}: {option.kind.expected}")
+        values[key] = given if key not in options else option.kind.convert(given)
+        if key in options and values[key] is None:
+            unit = f" ({option.unit})" if option.unit else ""
+            raise OptionError(
+                key,
+                f"exporters.{name}.{key} must be {option.kind.expected}{unit}, "
+                f"found {found_text(given)}",
+            )
+    return values
+
+
+def needs(name: str, extra: str, *modules: str) -> None:
+    """For exporters: raises InputError where a module of an extra is not installed."""
+    for module in modules:
+        if not _is_installed(module):
+            raise InputError(
+                f"exporter {name} needs {module}, which is not installed: "
+                f"pip install 'submeter[{extra}]'"
+            )
+
+
 def check_options(name: str, options: Options, known: Collection[str]) -> None:
-    """For exporters: raises InputError if there is an option that isn't known."""
+    """For exporters: raises OptionError if there is an option that isn't known."""
     for option in options:
         if option not in known:
             near = get_close_matches(option, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
-            raise InputError(f"exporter {name} has no option {option!r}: {takes}{hint}")
+            raise OptionError(option, f"exporter {name} has no option {option!r}: {takes}{hint}")
+
+
+def _shown(key: str, default: object) -> str:
+    if default is None or default == {}:
+        return "–"
+    return f"`{value_text(f'{default:04o}' if key == 'mode' else default)}`"
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it would be in
+        return False
 
 
 def _factory(name: str) -> Create:
@@ -83,7 +175,10 @@ def _factory(name: str) -> Create:
     plug_ins = _plug_ins()
     if name not in plug_ins:
         raise InputError(f"unknown exporter {name!r}; there are {', '.join(available())}")
-    return plug_ins[name]()
+    try:
+        return plug_ins[name]()
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"exporter {name} can't be loaded: {error}") from error
 
 
 def _built_in() -> list[str]:

@@ -370,6 +370,19 @@ class AgentUse:
 
 
 @dataclass(frozen=True, slots=True)
+class ExporterState:
+    """How one way out of the agent does. A run is a push, or a request that it answered."""
+
+    name: str
+    up: bool = True  # the last run went through, and none takes too long now
+    runs: int = 0  # that went through
+    failures: int = 0
+    last_run_ns: int = 0  # how long the last one took
+    succeeded_wall_ns: int | None = None  # None: not once yet
+    missed_readings: int | None = None  # more than it could take; None: it wants none
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything an exporter may know, at one moment. Immutable: reading it changes nothing.
 
@@ -394,4 +407,6 @@ class Snapshot:
     label_requests: Mapping[tuple[str, str], int] = field(default_factory=dict)  # result, reason
     power_budget_mw: int | None = None
     agent: AgentUse | None = None
+    exporters: tuple[ExporterState, ...] = ()
+    since_wall_ns: int | None = None  # when the ledger began, from which energies are counted
     notice: str = ""  # what every page must say loudly: simulated, replayed, blind

@@ -16,6 +16,7 @@ from submeter.model import (
     Account,
     AgentUse,
     Component,
+    ExporterState,
     Floors,
     GpuState,
     Histogram,
@@ -48,6 +49,7 @@ class Health:
     hung: frozenset[str] = frozenset()  # GPUs inside a call that should have returned
     own: AgentUse | None = None
     label_requests: Mapping[tuple[str, str], int] | None = None
+    exporters: tuple[ExporterState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,8 @@ class Settlement:
             components_up=dict(health.components_up),
             lateness=health.lateness,
             agent=health.own,
+            exporters=health.exporters,
+            since_wall_ns=self._ledger.since_wall_ns,
             folded_series=self._ledger.folded_series,
             label_requests=health.label_requests or {},
             power_budget_mw=self._about.power_budget_mw,

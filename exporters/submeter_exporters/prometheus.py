@@ -1,8 +1,9 @@
 """Snapshots in, `/metrics` out: Prometheus text 0.0.4 or OpenMetrics 1.0.0, as the client likes."""
 
+from collections.abc import Mapping
 from typing import Final
 
-from submeter.exporting import Exporter, Options, Source, check_options
+from submeter.exporting import Exporter, Option, Options, Source, checked
 from submeter.metrics import families
 from submeter.model import Snapshot
 from submeter.web.http import Request, Response, Routes, text
@@ -11,6 +12,7 @@ from submeter.web.rendered import Rendered
 from submeter_exporters._openmetrics import OPENMETRICS_TYPE, TEXT_TYPE, render
 
 PATH: Final = "/metrics"
+OPTIONS: Final[Mapping[str, Option]] = {}
 
 _OPENMETRICS = "application/openmetrics-text"
 _VERSIONS = ("", "0.0.1", "1.0.0")  # 0.0.1 is what Prometheus before 2.34 calls the same format
@@ -19,7 +21,7 @@ _TEXT_RANGES = ("text/plain", "text/*", "*/*")  # most specific first
 
 def create(options: Options) -> Exporter:
     """A pull exporter; it has no options."""
-    check_options("prometheus", options, ())
+    checked("prometheus", options, OPTIONS)
     return Prometheus()
 
 

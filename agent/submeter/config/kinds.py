@@ -98,6 +98,38 @@ def path() -> Kind:
     return Kind('a path, with any "~" written out', convert, bare=True)
 
 
+def absolute_path() -> Kind:
+    """A file or folder, named from the root: where an agent is started from means nothing."""
+
+    def convert(value: object) -> Path | None:
+        usable = isinstance(value, str) and value[:1] == "/" and "\0" not in value
+        return Path(str(value)) if usable else None
+
+    return Kind("an absolute path", convert, bare=True)
+
+
+def file_mode() -> Kind:
+    """Permissions in octal, as a text: ``"0644"``."""
+
+    def convert(value: object) -> int | None:
+        usable = isinstance(value, str) and _MODE.fullmatch(value)
+        return int(str(value), 8) if usable else None
+
+    return Kind('permissions such as "0644"', convert, bare=True)
+
+
+def texts() -> Kind:
+    """A table of texts."""
+
+    def convert(value: object) -> dict[str, str] | None:
+        if not isinstance(value, dict):
+            return None
+        one_line = all(isinstance(each, str) and each.isprintable() for each in value.values())
+        return dict(value) if one_line else None
+
+    return Kind("a table of texts", convert)
+
+
 def path_or_name() -> Kind:
     """A file, or a name (a text) where it is a single word without dot and slash."""
     file = path()
@@ -127,4 +159,5 @@ _ADDRESS = re.compile(
 )
 _LITERAL = re.compile(r"[0-9.]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
 _LOOPBACK = re.compile(r"::1|127(?:\.\d{1,3}){3}")
+_MODE = re.compile(r"0?[0-7]{3}")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")

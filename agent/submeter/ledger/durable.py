@@ -193,6 +193,8 @@ class DurableLedger:
         self._durable = self._live.view()
         self._session = session._replace(id=loaded.sessions + 1, ledger=loaded.ledger_id)
         self._chain("sessions", tuple(self._session))
+        self.since_wall_ns: int | None = loaded.since_wall_ns or session.wall_ns
+        """When the ledger began, by the wall clock of then: energies are counted from there."""
 
     @property
     def folded_series(self) -> int:

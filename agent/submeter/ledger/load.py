@@ -5,7 +5,7 @@ from typing import cast
 
 from submeter.ledger import chains
 from submeter.ledger.book import Tip
-from submeter.ledger.records import Gpu, GpuHistory, Loaded, Series
+from submeter.ledger.records import Gpu, GpuHistory, Loaded, Series, Session
 from submeter.ledger.rows import (
     LEVELS,
     TOP,
@@ -46,8 +46,10 @@ def load(connection: sqlite3.Connection, backend: str) -> Loaded:
                 _, gpu_id, _, _, seq, number, *_ = cast("tuple[int, ...]", values)
                 loaded.reversed.append((gpu_id, seq, number))
             else:
-                loaded.sessions = cast("int", values[0])
-                boots[loaded.sessions] = str(values[4])
+                session = Session._make(cast("Session", values))
+                loaded.sessions = session.id
+                boots[session.id] = session.boot_id
+                loaded.since_wall_ns = loaded.since_wall_ns or session.wall_ns
     for gpu in known:
         if gpu.id in ours:
             loaded.gpus[gpu.id] = _history(connection, loaded, gpu, boots)

@@ -60,6 +60,8 @@ class Ledger:
         self._accounts: dict[Account, int] = {}
         self._gpus: dict[str, Totals] = {}
         self._folded: set[Account] = set()
+        self.since_wall_ns: int | None = None
+        """When it began: here nobody says."""
 
     @property
     def folded_series(self) -> int:

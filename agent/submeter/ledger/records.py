@@ -99,6 +99,7 @@ class Loaded:
     gpu_count: int = 0  # of all backends
     series_count: int = 0  # the same
     sessions: int = 0
+    since_wall_ns: int = 0  # of the first session; 0 if that is not known
     reversed: list[tuple[int, int, int]] = field(default_factory=list)  # GPU, row, series
     tips: dict[str, bytes] = field(default_factory=dict)  # ends of the chained tables
 

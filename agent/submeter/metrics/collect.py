@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 
 from submeter.metrics.family import Distribution, Labels, Sample
-from submeter.model import Component, GpuState, Owner, ProcessView, Snapshot
+from submeter.model import Component, ExporterState, GpuState, Owner, ProcessView, Snapshot
 from submeter.units import NS_PER_S, decimal
 
 Collect = Callable[[Snapshot], Iterable[Sample]]
@@ -174,6 +174,18 @@ def lateness(snapshot: Snapshot) -> Iterator[Distribution]:
     if snapshot.lateness is not None:
         histogram = snapshot.lateness
         yield Distribution((), histogram.bounds_ns, histogram.counts, histogram.sum_ns)
+
+
+def exporters(read: Callable[[ExporterState], int | None]) -> Collect:
+    """One sample per exporter that has the value."""
+
+    def collect(snapshot: Snapshot) -> Iterator[Sample]:
+        for state in snapshot.exporters:
+            value = read(state)
+            if value is not None:
+                yield (state.name,), value
+
+    return collect
 
 
 def gpu_info(snapshot: Snapshot) -> Iterator[Sample]:

@@ -249,6 +249,37 @@ METRICS: Final = (
         NANO, lambda s: [((), s.started_wall_ns)],
     ),
     Metric(
+        "submeter_exporter_up", GAUGE, "", ("exporter",),
+        "1 while the exporter's last run went through and none takes too long; a run is a push,"
+        " or a request that it answers.",
+        samples=of.exporters(lambda state: int(state.up)),
+    ),
+    Metric(
+        "submeter_exporter_runs_total", COUNTER, "", ("exporter",),
+        "Runs of the exporter that went through, since the agent started.",
+        samples=of.exporters(lambda state: state.runs),
+    ),
+    Metric(
+        "submeter_exporter_failures_total", COUNTER, "", ("exporter",),
+        "Runs of the exporter that failed, since the agent started.",
+        samples=of.exporters(lambda state: state.failures),
+    ),
+    Metric(
+        "submeter_exporter_duration_seconds", GAUGE, "seconds", ("exporter",),
+        "How long the exporter's last run took.",
+        NANO, of.exporters(lambda state: state.last_run_ns or None),
+    ),
+    Metric(
+        "submeter_exporter_last_success_timestamp_seconds", GAUGE, "seconds", ("exporter",),
+        "Unix time at which a run of the exporter last went through.",
+        NANO, of.exporters(lambda state: state.succeeded_wall_ns),
+    ),
+    Metric(
+        "submeter_exporter_missed_readings_total", COUNTER, "", ("exporter",),
+        "Readings that an exporter of every sensor value came too late for.",
+        samples=of.exporters(lambda state: state.missed_readings),
+    ),
+    Metric(
         "submeter_agent_cpu_seconds_total", COUNTER, "seconds", (),
         "CPU time that the agent has used itself since its start.",
         NANO, lambda s: [] if s.agent is None else [((), s.agent.cpu_ns)],

@@ -18,7 +18,7 @@ import psutil
 
 from submeter.clock import Clock, process_cpu_ns
 from submeter.errors import DriverUnavailable
-from submeter.model import AgentUse, Histogram, Snapshot
+from submeter.model import AgentUse, ExporterState, Histogram, Snapshot
 from submeter.runtime.ending import Ending
 from submeter.runtime.lanes import Lanes
 from submeter.runtime.notify import STARTING
@@ -54,6 +54,7 @@ class Agent:
         ledger_up: Callable[[], bool] = lambda: True,
         on_settled: Callable[[], None] = lambda: None,
         label_requests: Callable[[], Mapping[tuple[str, str], int]] = dict,
+        exporters: Callable[[], tuple[ExporterState, ...]] = lambda: (),
     ) -> None:
         self.snapshot: Snapshot | None = None
         self.crashed: BaseException | None = None
@@ -70,6 +71,7 @@ class Agent:
         self._in_driver = False
         self._waits = 0
         self._label_requests = label_requests
+        self._exporters = exporters
         self._lanes: Lanes | None = None
         self._missed: dict[str, int] = {}
         self._blind_since_ns: int | None = None
@@ -272,6 +274,7 @@ class Agent:
             hung=hung,
             own=_own_use(),
             label_requests=self._label_requests(),
+            exporters=self._exporters(),
         )
 
 

@@ -12,6 +12,7 @@ import os
 import resource
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from submeter.backends import Backend
 from submeter.clock import Clock, SystemClock
 from submeter.config import Config
 from submeter.errors import EXIT_FAILED, EXIT_OK, InputError
-from submeter.exporting import Exporter
+from submeter.exporting import Exporter, OptionError
 from submeter.exporting import load as load_exporter
 from submeter.ledger import DurableLedger
 from submeter.ledger.opening import open_store
@@ -38,7 +39,7 @@ from submeter.runtime.identity import label_server, pods, process_table
 from submeter.runtime.labels import LabelServer
 from submeter.runtime.levels import LevelPage
 from submeter.runtime.notify import Heart, reloading, service_manager
-from submeter.runtime.pushing import Pusher
+from submeter.runtime.outlets import Outlet, close, finish
 from submeter.runtime.renewal import Reload, begin_anew, refusal
 from submeter.runtime.state import boot_id, held
 from submeter.sampling.node import Node
@@ -58,6 +59,7 @@ must not make the sampler late (the default is 5 ms)."""
 
 
 _COMMIT_S: Final = 1.0
+_LAST_PUSH_S: Final = 1.5
 _END_S: Final = 4.5
 _MOST_FILES: Final = 4_096
 
@@ -104,8 +106,7 @@ class Service:
         self._manager = service_manager(os.environ, os.getpid())
         self._heart = Heart(self._manager, SystemClock())
         self._hub = Broadcast()
-        self._exporters: list[Exporter] = []
-        self._pushers: list[Pusher] = []
+        self._outlets: list[Outlet] = []
         self._stop_server = threading.Event()
         keep = config.ledger
         store, loaded = open_store(
@@ -118,6 +119,7 @@ class Service:
         session = _session(config, clock, backend)
         ledger = DurableLedger(loaded, session, self._committer, config.max_series)
         self._levels = LevelPage(lambda: self._node.watches())
+        self._listeners = [self._hub.publish, self._levels.publish]
         self._node = Node(
             backend,
             clock,
@@ -148,6 +150,7 @@ class Service:
             ledger_up=lambda: self._committer.up,
             on_settled=self._beat,
             label_requests=lambda: self._label_server.requests() if self._label_server else {},
+            exporters=lambda: tuple(outlet.state() for outlet in self._outlets),
         )
         self._server: Server | None = None
         self._server_thread: threading.Thread | None = None
@@ -155,15 +158,15 @@ class Service:
     def open(self) -> str:
         """Loads the exporters and takes the address; the URL of the page."""
         for name, options in self._config.exporters.items():
-            exporter = load_exporter(name, options)
-            self._exporters.append(exporter)
-            if exporter.interval_ns is not None:
-                self._pushers.append(Pusher(exporter, exporter.interval_ns, self._snapshot))
+            outlet = Outlet(_exporter(self._config, name, options), self._clock, self._snapshot)
+            self._outlets.append(outlet)
+            if outlet.offer is not None:
+                self._listeners.append(outlet.offer)
         answer = answers(self._snapshot, self._node.watches, user_name)
         self._label_server = label_server(
             self._config, self._labels, self._clock, answer, self._levels
         )
-        table = routes(self._snapshot, self._exporters, self._hub, self._agent.not_ready)
+        table = routes(self._snapshot, self._outlets, self._hub, self._agent.not_ready)
         web = self._config.web
         self._server = Server(
             table, web.listen.host, web.listen.port, allow_remote=web.allow_remote
@@ -182,8 +185,8 @@ class Service:
         with ended.by_signals():
             self._server_thread = thread
             thread.start()
-            for pusher in self._pushers:
-                pusher.start()
+            for outlet in self._outlets:
+                outlet.start()
             for helper in (self._label_server, self._pod_watch):
                 if helper is not None:
                     helper.start()
@@ -198,10 +201,9 @@ class Service:
         self._manager.tell(*(reloading(SystemClock()) if self.again else ("STOPPING=1",)))
         _end_within(_END_S)
         snapshot = self._agent.stop()
+        finish(self._outlets, snapshot)
         if not self._committer.stop(_COMMIT_S):
             _log.error("the last second is not in the ledger: the disk takes too long")
-        for pusher in self._pushers:
-            pusher.stop(snapshot)
         _say_goodbye(snapshot)
         if self._agent.gave_up is not None:
             raise self._agent.gave_up
@@ -234,16 +236,24 @@ class Service:
             if helper is not None:
                 helper.stop()
         self._levels.close()
-        for exporter in self._exporters:
-            exporter.close()
+        finish(self._outlets, None)
+        close(self._outlets, self._clock, _LAST_PUSH_S)
 
     def _publish(self, uuid: str, reading: Reading) -> None:
-        """A sensor's new value, to the page and to the jobs that measure themselves."""
-        self._hub.publish(uuid, reading)
-        self._levels.publish(uuid, reading)
+        """A sensor's new value, to the page, the jobs that measure themselves, and exporters."""
+        for listener in self._listeners:
+            listener(uuid, reading)
 
     def _snapshot(self) -> Snapshot | None:
         return self._agent.snapshot
+
+
+def _exporter(config: Config, name: str, options: Mapping[str, object]) -> Exporter:
+    """Raises InputError that points to where a wrong option was set."""
+    try:
+        return load_exporter(name, options)
+    except OptionError as error:
+        raise config.error(f"exporters.{name}.{error.option}", str(error)) from error
 
 
 def _session(config: Config, clock: Clock, backend: Backend) -> Session:

@@ -9,6 +9,7 @@ from submeter.model import (
     AgentUse,
     Component,
     EnergySource,
+    ExporterState,
     Floors,
     Gauges,
     GpuInfo,
@@ -91,6 +92,12 @@ def node(sequence: int = 1, *, second_gpu_up: bool = True, notice: str = "") -> 
         label_requests={("labelled", ""): 12, ("answered", ""): 3, ("refused", "foreign"): 1},
         power_budget_mw=1_400_000,
         agent=AgentUse(12_340_000_000, 31 << 20),
+        exporters=(
+            ExporterState("otlp", False, 7, 2, 30_012_345_678, WALL_NS - 9 * NS_PER_S),
+            ExporterState("parquet", True, 60, 0, 912_345, WALL_NS - 4 * NS_PER_S, 17),
+            ExporterState("prometheus", True, 240, 0, 2_412_345, WALL_NS - 15 * NS_PER_S),
+        ),
+        since_wall_ns=WALL_NS - 90 * 86_400 * NS_PER_S,
         notice=notice,
     )
 

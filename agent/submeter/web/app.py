@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from submeter.errors import InputError
-from submeter.exporting import Exporter, Source
+from submeter.exporting import Source
 from submeter.model import Snapshot
 from submeter.web import page
 from submeter.web.api import snapshot_json
@@ -15,6 +15,17 @@ from submeter.web.rendered import Rendered
 
 Ready = Callable[[], str]
 """Why the agent isn't ready; "" when it is."""
+
+
+class Outlet(Protocol):
+    """Something else that has pages: an exporter."""
+
+    name: str
+
+    def routes(self, source: Source) -> Routes:
+        """Path → handler."""
+        ...
+
 
 HTML: Final = "text/html; charset=utf-8"
 
@@ -26,7 +37,7 @@ _ASSETS: Final = {
 }
 
 
-def routes(source: Source, exporters: Iterable[Exporter], hub: Broadcast, ready: Ready) -> Routes:
+def routes(source: Source, outlets: Iterable[Outlet], hub: Broadcast, ready: Ready) -> Routes:
     """The route table. Raises InputError where two exporters want the same path."""
     table: dict[str, Handler] = {
         "/": _page(source),
@@ -37,10 +48,10 @@ def routes(source: Source, exporters: Iterable[Exporter], hub: Broadcast, ready:
         "/-/ready": _readiness(ready),
         **{path: _asset(path, kind) for path, kind in _ASSETS.items()},
     }
-    for exporter in exporters:
-        for path, handler in exporter.routes(source).items():
+    for outlet in outlets:
+        for path, handler in outlet.routes(source).items():
             if path in table:
-                raise InputError(f"exporter {exporter.name}: {path} is taken already")
+                raise InputError(f"exporter {outlet.name}: {path} is taken already")
             table[path] = handler
     return table
 

@@ -12,7 +12,7 @@ import os
 import resource
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -119,7 +119,10 @@ class Service:
         session = _session(config, clock, backend)
         ledger = DurableLedger(loaded, session, self._committer, config.max_series)
         self._levels = LevelPage(lambda: self._node.watches())
-        self._listeners = [self._hub.publish, self._levels.publish]
+        self._listeners: list[Callable[[str, Reading], None]] = [
+            self._hub.publish,
+            self._levels.publish,
+        ]
         self._node = Node(
             backend,
             clock,

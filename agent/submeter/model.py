@@ -151,6 +151,14 @@ class UtilisationSample(NamedTuple):
     decoder_percent: int = 0
 
 
+class InstanceActivity(NamedTuple):
+    """How busy the SMs of one GPU instance (MIG) were since the previous call."""
+
+    gpu_instance: int
+    slices: int  # its compute slices
+    sm_ppm: int  # of its own SMs' time
+
+
 class ProcessKey(NamedTuple):
     """Who a process is: a PID alone is no identity, since PIDs are reused."""
 
@@ -285,7 +293,8 @@ class Usage:
     """Who held a GPU during an interval, and what SM time the driver names for each.
 
     ``sm_time`` maps holders to any common unit of SM time; None where the driver has no such
-    signal, empty or all-zero where it has and says that nobody worked.
+    signal, empty or all-zero where it has and says that nobody worked. On a partitioned GPU it is
+    that of instances, shared between an instance's holders (`submeter.attribution.mig`).
     """
 
     holders: tuple[Owner, ...] = ()
@@ -294,7 +303,6 @@ class Usage:
     mig: tuple[str, ...] = ()  # profile and instance of each holder; empty where not partitioned
     weights: Mapping[int, int] | None = None  # index into holders → learnt weight; None: not learnt
     foreign_weight: int = 0
-    mig_activity: Mapping[str, int] | None = None  # busy time of each instance, in any common unit
 
 
 @dataclass(frozen=True, slots=True)

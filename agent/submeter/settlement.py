@@ -156,7 +156,7 @@ class Settlement:
                 for posting in postings:
                     booked_uj = energy_uj.get(posting.account, 0)
                     energy_uj[posting.account] = booked_uj + posting.energy_uj
-        board.floors.look(watch.activity)
+        board.floors.look(board.signals.activity(watch))
         if duration_ns:
             board.power_mw = {
                 account: mean_power_mw(booked_uj, duration_ns)

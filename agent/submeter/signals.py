@@ -4,11 +4,11 @@ A call's percents are of the time since the call before; the power of just that 
 movement of the energy counter between the readings that stood when the calls were made.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from submeter.attribution import Party, Programs, Sharing, dynamic_uj
-from submeter.model import Floors, Interval, Owner, ProcessKey, Reading, Usage
+from submeter.attribution import Party, Programs, Sharing, dynamic_uj, instance_time
+from submeter.model import Activity, Floors, Interval, Owner, ProcessKey, Reading, Usage
 from submeter.sampling.watch import Batch, GpuWatch, Held
 from submeter.units import NS_PER_S, PJ_PER_UJ
 
@@ -16,16 +16,28 @@ _STALE_NS: Final = 10 * NS_PER_S
 """The driver's ring of utilisation samples is that long; older shares say nothing."""
 _LONGEST_NS: Final = 3 * NS_PER_S
 _SHORTEST_NS: Final = NS_PER_S // 2
+_PPM_PER_PERCENT: Final = 10_000
 
 OwnerOf = Callable[[ProcessKey | None], Owner]
 
 
 class _SmTime(NamedTuple):
-    """SM time by PID since the last settlement, in percent · ns, and of how long."""
+    """SM time since the last settlement, in percent · ns, and of how long: by PID or, on a
+    partitioned GPU, by GPU instance and times its slices."""
 
     by_pid: dict[int, int]
+    by_instance: dict[int, int]
     elapsed_ns: int
     at_ns: int
+
+    def of(self, held: Sequence[Held]) -> tuple[list[int], int]:
+        """Of each holder, and of those that are no known holder."""
+        if self.by_instance:
+            times = instance_time([one.holder.mig for one in held], self.by_instance)
+            return list(times.holders), times.foreign
+        known = {one.holder.pid for one in held}
+        used = [self.by_pid.get(one.holder.pid, 0) for one in held]
+        return used, sum(time for pid, time in self.by_pid.items() if pid not in known)
 
 
 class Signals:
@@ -35,6 +47,7 @@ class Signals:
         self.sharing = Sharing(board, programs)
         self._sm_time: _SmTime | None = None
         self._before: Reading | None = None
+        self._busy: Activity | None = None
 
     def take(self, watch: GpuWatch, now_ns: int, floors: Floors | None, owner_of: OwnerOf) -> None:
         """All utilisation calls since the last settlement. Without a new one the last one stands
@@ -43,16 +56,19 @@ class Signals:
         held = watch.held or ()
         self.sharing.present({one.key: owner_of(one.key) for one in held if one.key is not None})
         by_pid: dict[int, int] = {}
+        by_instance: dict[int, int] = {}
         elapsed_ns = 0
         while watch.batches:
             batch = watch.batches.popleft()
             elapsed_ns += batch.elapsed_ns
-            for sample in batch.samples:
-                used = sample.sm_percent * batch.elapsed_ns
-                by_pid[sample.pid] = by_pid.get(sample.pid, 0) + used
-            self._learn(batch, held, floors)
+            of_batch = _sm_time(batch, now_ns)
+            for total, more in ((by_pid, of_batch.by_pid), (by_instance, of_batch.by_instance)):
+                for number, used in more.items():
+                    total[number] = total.get(number, 0) + used
+            self._notice(batch)
+            self._learn(batch, of_batch, held, floors)
         if elapsed_ns:
-            self._sm_time = _SmTime(by_pid, elapsed_ns, now_ns)
+            self._sm_time = _SmTime(by_pid, by_instance, elapsed_ns, now_ns)
         elif self._sm_time is not None and now_ns - self._sm_time.at_ns > _STALE_NS:
             self._sm_time = None
 
@@ -68,9 +84,9 @@ class Signals:
         sm_time = self._sm_time
         if sm_time is None or len(held) < 2:
             return usage
-        used = [sm_time.by_pid.get(one.holder.pid, 0) for one in held]
-        known = {one.holder.pid for one in held}
-        foreign = sum(time for pid, time in sm_time.by_pid.items() if pid not in known)
+        if any(migs) != bool(sm_time.by_instance):
+            return usage  # the GPU was partitioned, or made whole, since
+        used, foreign = sm_time.of(held)
         parties = [
             Party(one.key, owner, one.holder.mig) for one, owner in zip(held, owners, strict=True)
         ]
@@ -101,7 +117,23 @@ class Signals:
             watts = dynamic_uj(interval, floors) * 1000 / duration_ns
             self.sharing.alone(one.key, percent / 100, watts)
 
-    def _learn(self, batch: Batch, held: tuple[Held, ...], floors: Floors | None) -> None:
+    def activity(self, watch: GpuWatch) -> Activity | None:
+        """What the driver says of the GPU's utilisation; on a partitioned GPU, where it says
+        nothing of the whole, that of the busiest instance."""
+        activity = watch.activity
+        if activity is None or activity.utilization_percent is not None or not self._busy:
+            return activity
+        return self._busy if activity.at_ns - self._busy.at_ns < _STALE_NS else activity
+
+    def _notice(self, batch: Batch) -> None:
+        self._busy = None
+        if batch.instances and batch.reading is not None:
+            most_ppm = max(instance.sm_ppm for instance in batch.instances)
+            self._busy = Activity(batch.reading.at_ns, -(-most_ppm // _PPM_PER_PERCENT))
+
+    def _learn(
+        self, batch: Batch, sm_time: _SmTime, held: tuple[Held, ...], floors: Floors | None
+    ) -> None:
         before, self._before = self._before, batch.reading
         watts = None
         if batch.elapsed_ns <= _LONGEST_NS and before is not None and batch.reading is not None:
@@ -109,12 +141,15 @@ class Signals:
         if watts is None:
             self.sharing.interrupt()
             return
-        keys = {one.holder.pid: one.key for one in held}
+        used, foreign = sm_time.of(held)
         shares: dict[ProcessKey | None, float] = {}
-        for sample in batch.samples:
-            key = keys.get(sample.pid)
-            shares[key] = shares.get(key, 0.0) + sample.sm_percent / 100
-        self.sharing.together(shares, watts, floors)
+        for one, time in zip(held, used, strict=True):
+            if time:
+                share = time / batch.elapsed_ns / 100
+                shares[one.key] = shares.get(one.key, 0.0) + share
+        if foreign:
+            shares[None] = shares.get(None, 0.0) + foreign / batch.elapsed_ns / 100
+        self.sharing.together(shares, watts, floors, exact=bool(batch.instances))
 
     def _weights(
         self,
@@ -142,6 +177,18 @@ class Signals:
             if time:
                 weights[i] = allotment.weights.get(party, 0) // parties.count(party)
         return weights, allotment.weights.get(stranger, 0)
+
+
+def _sm_time(batch: Batch, now_ns: int) -> _SmTime:
+    by_pid: dict[int, int] = {}
+    for sample in batch.samples:
+        used = sample.sm_percent * batch.elapsed_ns
+        by_pid[sample.pid] = by_pid.get(sample.pid, 0) + used
+    by_instance = {
+        one.gpu_instance: one.sm_ppm * one.slices * batch.elapsed_ns // _PPM_PER_PERCENT
+        for one in batch.instances
+    }
+    return _SmTime(by_pid, by_instance, batch.elapsed_ns, now_ns)
 
 
 def _watts(before: Reading, after: Reading) -> float | None:

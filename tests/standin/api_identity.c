@@ -115,7 +115,10 @@ API(nvmlDeviceGetName, nvmlDevice_t device, char *name, unsigned int length)
     BEGIN(nvmlDeviceGetName, device);
     if (call.mig == NULL) END(call_text(name, length, call.board->name));
     char text[192];
-    snprintf(text, sizeof text, "%s MIG %lldg.%llugb", call.board->name, call.mig->slices,
+    char part[24] = ""; /* a compute instance that is not the whole GPU instance: "1c." */
+    if (call.mig->compute < call.mig->slices)
+        snprintf(part, sizeof part, "%lldc.", call.mig->compute);
+    snprintf(text, sizeof text, "%s MIG %s%lldg.%llugb", call.board->name, part, call.mig->slices,
              call.mig->memory >> 30);
     END(call_text(name, length, text));
 }
@@ -252,14 +255,6 @@ API(nvmlDeviceGetAccountingMode, nvmlDevice_t device, nvmlEnableState_t *out)
     return mode(CALL_nvmlDeviceGetAccountingMode, device, (int *)out, (int *)out, 0);
 }
 
-API(nvmlGpmQueryDeviceSupport, nvmlDevice_t device, nvmlGpmSupport_t *support)
-{
-    BEGIN(nvmlGpmQueryDeviceSupport, device);
-    NEED(support != NULL);
-    PUT(&support->isSupportedDevice, 0);
-    END(NVML_SUCCESS);
-}
-
 /* ---- MIG ---- */
 
 API(nvmlDeviceGetMigMode, nvmlDevice_t device, unsigned int *current, unsigned int *pending)
@@ -335,7 +330,7 @@ static nvmlReturn_t attributes(enum call_id id, nvmlDevice_t device, nvmlDeviceA
     memset(out, 0, sizeof *out);
     out->multiprocessorCount = (unsigned)(16 * call.mig->slices); /* an H100's 1g slice has 16 */
     out->gpuInstanceSliceCount = (unsigned)call.mig->slices;
-    out->computeInstanceSliceCount = (unsigned)call.mig->slices;
+    out->computeInstanceSliceCount = (unsigned)call.mig->compute;
     out->memorySizeMB = call.mig->memory >> 20;
     END(NVML_SUCCESS);
 }

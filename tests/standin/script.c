@@ -51,6 +51,7 @@ static const key_spec_t gpu_keys[] = {
     NUMBER(board_t, module_mw), NUMBER(board_t, memory_mw), INTEGER(board_t, energy),
     INTEGER(board_t, instant), INTEGER(board_t, average), INTEGER(board_t, power),
     INTEGER(board_t, util), INTEGER(board_t, list), INTEGER(board_t, mig),
+    INTEGER(board_t, gpm),
     BYTES(board_t, mem_total), BYTES(board_t, mem_reserved), BYTES(board_t, mem_used),
     NUMBER(board_t, temp_c), NUMBER(board_t, mem_temp_c), NUMBER(board_t, sm_mhz),
     NUMBER(board_t, mem_mhz), NUMBER(board_t, util_period_us), {0},
@@ -68,7 +69,7 @@ static const key_spec_t process_keys[] = {
     INTEGER(process_t, ci), {0},
 };
 static const key_spec_t mig_keys[] = {
-    INTEGER(mig_t, gi), INTEGER(mig_t, ci), INTEGER(mig_t, slices), BYTES(mig_t, memory),
+    INTEGER(mig_t, gi), INTEGER(mig_t, ci), INTEGER(mig_t, slices), INTEGER(mig_t, compute), BYTES(mig_t, memory),
     TEXT(mig_t, uuid), {0},
 };
 static const key_spec_t event_keys[] = {
@@ -240,6 +241,7 @@ static void read_gpu(line_t *line, world_t *world)
     board->energy = archs[which].energy;
     board->average = archs[which].average;
     board->mig_capable = archs[which].mig_capable;
+    board->gpm = board->cc_major >= 9; /* "for Hopper or newer": nvml.h */
     set_keys(line, gpu_keys, board);
     if (board->counter_refresh_ms == 0) board->counter_refresh_ms = board->refresh_ms;
     if (board->max_limit_mw == 0) board->max_limit_mw = board->limit_mw;
@@ -289,6 +291,7 @@ static void read_mig(line_t *line, world_t *world)
     snprintf(mig->uuid, sizeof mig->uuid, "MIG-00000000-0000-4000-8000-%06lld%06d", line->gpu,
              board->mig_count);
     set_keys(line, mig_keys, mig);
+    if (mig->compute == 0) mig->compute = mig->slices;
     board->mig_count++;
     board->mig = 1;
 }

@@ -41,7 +41,7 @@ typedef struct {
 } process_t;
 
 typedef struct {
-    long long gi, ci, slices;
+    long long gi, ci, slices, compute; /* slices of its GPU instance, and its own */
     unsigned long long memory;
     char uuid[96];
 } mig_t;
@@ -85,7 +85,7 @@ typedef struct {
     double idle_mw, context_mw, limit_mw, max_limit_mw, min_limit_mw, default_limit_mw;
     double refresh_ms, counter_refresh_ms, phase_ms, window_ms;
     double energy_start_mj, gain_ppm, counter_gain_ppm, module_mw, memory_mw;
-    long long energy, instant, average, power, util, list, mig;
+    long long energy, instant, average, power, util, list, mig, gpm;
     unsigned long long mem_total, mem_reserved, mem_used;
     double temp_c, mem_temp_c, sm_mhz, mem_mhz, util_period_us;
     load_t *loads;

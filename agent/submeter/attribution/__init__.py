@@ -2,6 +2,7 @@
 
 from submeter.attribution.apportion import apportion
 from submeter.attribution.floors import FloorLearner
+from submeter.attribution.mig import instance_time
 from submeter.attribution.sharing import Allotment, Party, Programs, Sharing
 from submeter.attribution.split import dynamic_uj, split
 
@@ -13,5 +14,6 @@ __all__ = [
     "Sharing",
     "apportion",
     "dynamic_uj",
+    "instance_time",
     "split",
 ]

@@ -71,6 +71,7 @@ class Moments:
 
     def __init__(self) -> None:
         self.columns = 0
+        self.exact = False  # whether SM times are known to be free of sampling noise
         self._recent: deque[Second] = deque()
         self._window: Vector = []  # Σ x over the seconds in `_recent`
         self._weight = 1.0
@@ -154,7 +155,7 @@ class Moments:
         if used <= 0:
             return None
         slope = max(self._zy[0] - floor_watts * self._mass, 0.01 * self._zy[0], 0.0) / used
-        if self._is_exact(slope):
+        if self.exact or self._is_exact(slope):
             return Normal(self._xx, list(self._xy), self.seconds, slope, True, 0)
         matrix, right, instruments = self._instrumented()
         return Normal(matrix, right, self.seconds, slope, False, instruments)

@@ -158,16 +158,22 @@ class Sharing:
         self._owners = {key: owner for key, owner in holders.items()}
 
     def together(
-        self, sm_time: Mapping[ProcessKey | None, float], watts: float, floor: Floors | None
+        self,
+        sm_time: Mapping[ProcessKey | None, float],
+        watts: float,
+        floor: Floors | None,
+        *,
+        exact: bool = False,
     ) -> None:
         """One utilisation call: shares of the time since the one before (None: of PIDs that are
-        no known holder), power meanwhile, and the floor in it if that is known."""
+        no known holder), power meanwhile, and the floor in it if that is known. ``exact``: shares
+        that are counted, not sampled."""
         if None in sm_time and not self._learner.knows(None):
             self._learner.meet(None, None)
         known = UNKNOWN_FLOOR
         if floor is not None:
             known = Prior((floor.idle_mw + floor.context_mw) / 1000, _FLOOR_SD_WATTS)
-        if self._learner.together(dict(sm_time), max(watts, 0.0), known):
+        if self._learner.together(dict(sm_time), max(watts, 0.0), known, exact=exact):
             self._learnt()
 
     @property

@@ -13,7 +13,8 @@ Energy = floor (component idle) + step because somebody holds the GPU (context) 
 | several, weights learnt        | equally by holder     | weighted: learnt watts × SM time      |
 | several, SM time known         | equally by holder     | proportional to SM time               |
 | several MIG instances, their   | equally by holder     | mig: to instances by slices × busy    |
-| … busy time known              |                       | time, in them equally by holder       |
+| … busy time known              |                       | time, in them equally by holder; or   |
+|                                |                       | weighted, once weights are learnt     |
 | … and no SM time at all        | equally by holder     | equally by holder: nobody worked      |
 | … and no such signal           | equally by holder     | unattributed, "(no signal)"           |
 
@@ -49,8 +50,6 @@ NOT_OBSERVED: Final = Owner(Phase.UNATTRIBUTED, workload="(not observed)")
 UNKNOWN_HOLDERS: Final = Owner(Phase.UNATTRIBUTED, workload="(unknown holders)")
 UNKNOWN_PROCESS: Final = Owner(Phase.UNATTRIBUTED, workload="(unknown process)")
 NO_SIGNAL: Final = Owner(Phase.UNATTRIBUTED, workload="(no signal)")
-
-_SHARES: Final = 840  # divisible by 1 … 8, for equal shares of an instance
 
 
 class _Who(NamedTuple):
@@ -148,15 +147,13 @@ def _rest(energy_uj: int, usage: Usage, floors: Floors, each: list[_Who], alone:
     if alone:
         return _Slice(Component.DYNAMIC, Method.EXCLUSIVE, energy_uj, _holders(each))
     if worked is None:
-        busy = _busy_instances(usage, each)
-        if busy:
-            return _Slice(Component.DYNAMIC, Method.MIG, energy_uj, busy)
         return _unattributed(energy_uj, NO_SIGNAL)
     if usage.weights is not None:
         weighted = _weighted(each, usage.weights, usage.foreign_weight)
         if weighted:
             return _Slice(Component.DYNAMIC, Method.WEIGHTED, energy_uj, weighted)
-    return _Slice(Component.DYNAMIC, Method.PROPORTIONAL, energy_uj, worked)
+    by_time = Method.MIG if usage.mig else Method.PROPORTIONAL
+    return _Slice(Component.DYNAMIC, by_time, energy_uj, worked)
 
 
 def _unattributed(energy_uj: int, owner: Owner) -> _Slice:
@@ -181,27 +178,6 @@ def _weighted(each: list[_Who], weights: Mapping[int, int], foreign: int) -> dic
     parts = [(who, weights.get(i, 0)) for i, who in enumerate(each)]
     parts.append((_Who(UNKNOWN_PROCESS), foreign))
     return _tally([(who, part) for who, part in parts if part > 0])
-
-
-def _busy_instances(usage: Usage, each: list[_Who]) -> dict[_Who, int]:
-    """Slices × busy time of each holder's instance, equally between its holders. Busy time is a
-    share of the instance: a 3g instance that is half busy worked three times as much as a 1g."""
-    if usage.mig_activity is None or not all(usage.mig):
-        return {}
-    sharers: dict[str, int] = {}
-    for label in usage.mig:
-        sharers[label] = sharers.get(label, 0) + 1
-    parts = [
-        (who, slices(who.mig) * usage.mig_activity.get(who.mig, 0) * _SHARES // sharers[who.mig])
-        for who in each
-    ]
-    return _tally([(who, part) for who, part in parts if part > 0])
-
-
-def slices(mig: str) -> int:
-    """Compute slices of a MIG instance: 3 of "3g.40gb/2"; of "1c.3g.40gb/2" 1 of its 3."""
-    first = mig.partition(".")[0]
-    return int(first[:-1]) if first[:-1].isdecimal() and first[-1] in "gc" else 1
 
 
 def _each(usage: Usage) -> Iterator[_Who]:

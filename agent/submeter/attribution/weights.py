@@ -53,6 +53,7 @@ class WeightLearner(Generic[K]):
 
     def __init__(self) -> None:
         self._moments = Moments()
+        self._exact = False
         self._delay: Delay[K] = Delay()
         self._keys: list[K] = []
         self._processes: dict[K, _Process] = {}
@@ -101,9 +102,15 @@ class WeightLearner(Generic[K]):
             self._delay.forget(key)
             self._weights = None if self._weights is None else without(self._weights, key)
 
-    def together(self, sm_time: dict[K, float], watts: float, floor: Prior) -> bool:
+    def together(
+        self, sm_time: dict[K, float], watts: float, floor: Prior, *, exact: bool = False
+    ) -> bool:
         """A second of shared use: shares of the time by process, power, and what is known of the
-        part of it that is there whoever works. True if that made for new weights."""
+        part of it that is there whoever works. ``exact``: the shares are known not to be sampled.
+        True if that made for new weights."""
+        if exact != self._exact:
+            self._exact = exact
+            self._begin_anew()
         self._floor = floor
         then = self._delay.watts(sm_time, watts)
         if self._delay.changed():
@@ -121,9 +128,10 @@ class WeightLearner(Generic[K]):
         return True
 
     def _begin_anew(self) -> None:
-        """SM times were paired with the wrong seconds' power."""
+        """SM times were paired with the wrong seconds' power, or come from elsewhere now."""
         self._pooled.clear()
         self._moments = Moments()
+        self._moments.exact = self._exact
         for _ in self._keys:
             self._moments.add_column()
 

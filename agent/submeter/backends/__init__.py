@@ -16,6 +16,7 @@ from submeter.model import (
     Gauges,
     GpuInfo,
     Holder,
+    InstanceActivity,
     ProcessFacts,
     ProcessKey,
     Reading,
@@ -86,6 +87,11 @@ class Device(Protocol):
 
     def utilisation(self, now_ns: int) -> Sequence[UtilisationSample] | None:
         """Samples newer than those of the previous call; None where there is no such signal."""
+        ...
+
+    def instances(self, now_ns: int) -> Sequence[InstanceActivity] | None:
+        """How busy each GPU instance (MIG) was since the previous call: all of them, or none
+        where there was no previous call; None where there is no such signal."""
         ...
 
 

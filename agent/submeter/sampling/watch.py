@@ -19,6 +19,7 @@ from submeter.model import (
     Gauges,
     GpuInfo,
     Holder,
+    InstanceActivity,
     Interval,
     PowerPeaks,
     ProcessKey,
@@ -64,6 +65,7 @@ class Batch(NamedTuple):
     elapsed_ns: int
     samples: tuple[UtilisationSample, ...]
     reading: Reading | None = None  # the newest one at that moment
+    instances: tuple[InstanceActivity, ...] = ()  # of a partitioned GPU, instead of samples
 
 
 class GpuWatch:
@@ -269,6 +271,8 @@ class GpuWatch:
             self._attempt(now_ns, self._list_holders)
         if self._listed is not None and len(self._listed) > 1:
             self._attempt(now_ns, self._read_utilisation)
+        if self.info.mig:
+            self._attempt(now_ns, self._read_instances)
 
     def survey(self, now_ns: int) -> None:
         """Every ten seconds: temperatures, clocks, throttling, and who is there."""
@@ -314,12 +318,19 @@ class GpuWatch:
 
     def _read_utilisation(self, now_ns: int) -> None:
         samples = self.device.utilisation(now_ns)
-        if samples is not None:
-            elapsed_ns = now_ns - self._last_utilisation_ns
-            if elapsed_ns > SURVEY_NS:
-                elapsed_ns = LOOK_NS  # after a pause the driver is asked for the last second only
-            self.batches.append(Batch(elapsed_ns, tuple(samples), self.latest))
+        if samples is None:
+            return
+        elapsed_ns = now_ns - self._last_utilisation_ns
+        if elapsed_ns > SURVEY_NS:
+            elapsed_ns = LOOK_NS  # after a pause the driver is asked for the last second only
+        self.batches.append(Batch(elapsed_ns, tuple(samples), self.latest))
         self._last_utilisation_ns = now_ns
+
+    def _read_instances(self, now_ns: int) -> None:
+        since_ns, self._last_utilisation_ns = self._last_utilisation_ns, now_ns
+        instances = self.device.instances(now_ns)
+        if instances and now_ns > since_ns:
+            self.batches.append(Batch(now_ns - since_ns, (), self.latest, tuple(instances)))
 
     def _users_changed(self) -> bool:
         activity, listed = self.activity, self._listed

@@ -15,6 +15,7 @@ from submeter.model import (
     Gauges,
     GpuInfo,
     Holder,
+    InstanceActivity,
     Missing,
     ProcessKey,
     Reading,
@@ -24,6 +25,7 @@ from submeter.trace.kinds import (
     ERROR_KIND,
     FLAG,
     HOLDERS,
+    INSTANCES,
     INTEGER_OR_NULL,
     MISSING,
     NAMED,
@@ -44,6 +46,7 @@ from submeter.trace.records import (
     GpuRecord,
     Header,
     HoldersRecord,
+    InstancesRecord,
     ProcessRecord,
     ReadingRecord,
     Record,
@@ -142,6 +145,14 @@ SHAPES: Final = {
         at_ns=NATURAL,
         samples=SAMPLES,
     ),
+    "m": _shape(
+        lambda v: InstancesRecord(
+            v[0], v[1], None if v[2] is None else tuple(InstanceActivity(*row) for row in v[2])
+        ),
+        gpu=NATURAL,
+        at_ns=NATURAL,
+        instances=INSTANCES,
+    ),
     "p": _shape(
         lambda v: ProcessRecord(v[0], ProcessKey(*v[1:4]), *v[4:]),
         at_ns=NATURAL,
@@ -191,6 +202,7 @@ _LAYOUTS: Final[dict[type, Callable[[Any], list[object]]]] = {
     ],
     HoldersRecord: lambda r: ["h", *r],
     UtilisationRecord: lambda r: ["u", *r],
+    InstancesRecord: lambda r: ["m", *r],
     ProcessRecord: lambda r: ["p", r.at_ns, *r.key, r.comm, r.workload, r.phase],
     ErrorRecord: lambda r: ["x", *r],
     GpuRecord: lambda r: ["i", r.gpu, r.at_ns, _gpu_object(r.info)],

@@ -61,6 +61,7 @@ HOLDERS = or_null(
         "a list of [pid, kind, memory_bytes, gpu_instance, compute_instance, mig]",
     )
 )
+INSTANCES = or_null(Kind(_rows_of(*[NATURAL] * 3), "a list of [gpu_instance, slices, sm_ppm]"))
 SAMPLES = or_null(
     Kind(_rows_of(*[NATURAL] * 6), "a list of [pid, at_us, sm, memory, encoder, decoder]")
 )

@@ -13,6 +13,7 @@ from submeter.model import (
     Gauges,
     GpuInfo,
     Holder,
+    InstanceActivity,
     ProcessKey,
     Reading,
     UtilisationSample,
@@ -91,6 +92,14 @@ class UtilisationRecord(NamedTuple):
     samples: tuple[UtilisationSample, ...] | None
 
 
+class InstancesRecord(NamedTuple):
+    """How busy each GPU instance was; ``instances`` is None where there is no such signal."""
+
+    gpu: int
+    at_ns: int
+    instances: tuple[InstanceActivity, ...] | None
+
+
 class ProcessRecord(NamedTuple):
     """Who a PID was. ``workload`` and ``phase`` are "" where the recorder had no label for it."""
 
@@ -126,6 +135,7 @@ Record = (
     | GaugesRecord
     | HoldersRecord
     | UtilisationRecord
+    | InstancesRecord
     | ProcessRecord
     | ErrorRecord
     | EndRecord

@@ -205,11 +205,11 @@ class TestMig:
         (posting,) = split(interval(), Usage(holders=(TRAINER,), mig=("1g.10gb/7",)), UNLEARNT)
         assert (posting.account.mig, posting.method) == ("1g.10gb/7", Method.EXCLUSIVE)
 
-    def test_busy_time_of_instances_counts_by_their_slices(self) -> None:
+    def test_busy_time_of_instances_decides(self) -> None:
         usage = Usage(
             holders=(TRAINER, SERVER, SERVER),
             mig=("3g.40gb/1", "1g.10gb/7", "1g.10gb/8"),
-            mig_activity={"3g.40gb/1": 50, "1g.10gb/7": 100, "1g.10gb/8": 0},
+            sm_time={0: 150, 1: 100, 2: 0},
         )
         dynamic = [p for p in split(interval(260), usage, FLOORS) if p.account.component is DYNAMIC]
         assert {(p.account.mig, p.method, p.energy_uj // JOULE) for p in dynamic} == {
@@ -217,22 +217,31 @@ class TestMig:
             ("1g.10gb/7", Method.MIG, 60),
         }
 
-    def test_holders_of_one_instance_share_its_part_equally(self) -> None:
-        usage = Usage(
-            holders=(TRAINER, SERVER),
-            mig=("1c.3g.40gb/1", "1c.3g.40gb/1"),
-            mig_activity={"1c.3g.40gb/1": 7},
-        )
+    def test_learnt_weights_decide_here_too(self) -> None:
+        usage = Usage((TRAINER, SERVER), {0: 30, 1: 10}, mig=("3g.40gb/1", "1g.10gb/7"),
+                      weights={0: 100, 1: 50})  # fmt: skip
         dynamic = [p for p in split(interval(260), usage, FLOORS) if p.account.component is DYNAMIC]
-        assert [p.energy_uj // JOULE for p in dynamic] == [75, 75]
+        assert [(p.account.mig, p.method, p.energy_uj // JOULE) for p in dynamic] == [
+            ("3g.40gb/1", Method.WEIGHTED, 100),
+            ("1g.10gb/7", Method.WEIGHTED, 50),
+        ]
 
-    def test_no_instance_was_busy_or_nobody_knows(self) -> None:
-        for activity in ({}, {"3g.40gb/1": 0}):
-            usage = Usage((TRAINER, SERVER), mig=("3g.40gb/1", "1g.10gb/7"), mig_activity=activity)
-            dynamic = [
-                p for p in split(interval(), usage, FLOORS) if p.account.component is DYNAMIC
-            ]
-            assert [p.method for p in dynamic] == [Method.UNATTRIBUTED]
+    def test_an_instance_that_works_for_strangers_is_nobody_s(self) -> None:
+        usage = Usage((TRAINER,), {0: 10}, foreign_sm_time=20, mig=("1g.10gb/7",))
+        dynamic = {p.method: p for p in split(interval(260), usage, FLOORS)
+                   if p.account.component is DYNAMIC}  # fmt: skip
+        assert dynamic[Method.UNATTRIBUTED].energy_uj == 100 * JOULE
+        assert dynamic[Method.MIG].energy_uj == 50 * JOULE
+
+    def test_no_instance_was_busy(self) -> None:
+        usage = Usage((TRAINER, SERVER), {0: 0, 1: 0}, mig=("3g.40gb/1", "1g.10gb/7"))
+        postings = split(interval(), usage, FLOORS)
+        assert {p.account.component for p in postings} == {IDLE, CONTEXT}
+
+    def test_nobody_knows_which_instance_was_busy(self) -> None:
+        usage = Usage((TRAINER, SERVER), mig=("3g.40gb/1", "1g.10gb/7"))
+        dynamic = [p for p in split(interval(), usage, FLOORS) if p.account.component is DYNAMIC]
+        assert [p.method for p in dynamic] == [Method.UNATTRIBUTED]
 
 
 class TestWeights:

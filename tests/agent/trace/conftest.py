@@ -11,6 +11,7 @@ from submeter.model import (
     Gauges,
     GpuInfo,
     Holder,
+    InstanceActivity,
     Missing,
     ProcessKey,
     Reading,
@@ -25,6 +26,7 @@ from submeter.trace.records import (
     GpuRecord,
     Header,
     HoldersRecord,
+    InstancesRecord,
     ProcessRecord,
     ReadingRecord,
     Record,
@@ -68,6 +70,9 @@ def records_of(gpus: int) -> st.SearchStrategy[Record]:
         st.builds(UtilisationSample, NATURALS, NATURALS, NATURALS, NATURALS, NATURALS, NATURALS),
         max_size=3,
     ).map(tuple)
+    instances = st.lists(st.builds(InstanceActivity, NATURALS, NATURALS, NATURALS), max_size=3).map(
+        tuple
+    )
     return st.one_of(
         st.builds(
             ReadingRecord,
@@ -80,6 +85,7 @@ def records_of(gpus: int) -> st.SearchStrategy[Record]:
         ),
         st.builds(HoldersRecord, gpu, NATURALS, st.none() | holders),
         st.builds(UtilisationRecord, gpu, NATURALS, st.none() | samples),
+        st.builds(InstancesRecord, gpu, NATURALS, st.none() | instances),
         st.builds(
             ProcessRecord,
             NATURALS,

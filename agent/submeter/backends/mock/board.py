@@ -15,11 +15,19 @@ from threading import Lock
 from typing import Final, NamedTuple
 
 from submeter.backends.mock.history import History, Shares
-from submeter.backends.mock.plan import PPM, BoardPlan, ProcessPlan, life
+from submeter.backends.mock.plan import (
+    MIG_SLICES,
+    PPM,
+    BoardPlan,
+    MigInstance,
+    ProcessPlan,
+    life,
+)
 from submeter.backends.mock.slots import Slot, share_time
 from submeter.units import NS_PER_S
 
 _THERMAL_TICK_NS: Final = NS_PER_S
+_RECENT: Final = 256  # runs that may have ended within the last seconds
 
 
 class Used(NamedTuple):
@@ -112,6 +120,19 @@ class Board:
             slot.idle_pj + _part(idle_pj, rank, count),
             (slot.sm_ppm_ns + slot.sm_ppm * since_ns) // PPM,
         )
+
+    def busy_instances_ppm(self, start_ns: int, end_ns: int) -> dict[MigInstance, int]:
+        """SM time of each MIG instance that worked between then and then, of its own."""
+        where = {slot.life.pid: slot.instance for slot in (*self.gone[-_RECENT:], *self.slots)}
+        worked: dict[MigInstance, int] = {}
+        for pid, amount in self.history.worked(start_ns, end_ns):
+            instance = where.get(pid)
+            if instance is not None:
+                worked[instance] = worked.get(instance, 0) + amount
+        return {
+            instance: amount * MIG_SLICES // instance.slices // (end_ns - start_ns)
+            for instance, amount in worked.items()
+        }
 
     def _close(self) -> None:
         """Books the segment that has ended."""

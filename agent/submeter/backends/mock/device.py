@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from submeter.backends import Tally
 from submeter.backends.mock.board import Board
 from submeter.backends.mock.faults import CALLS, Faults
+from submeter.backends.mock.history import HORIZON_NS
 from submeter.backends.mock.plan import PPM
 from submeter.backends.mock.ring import Ring, Sample, newest_sample, sample_ns
 from submeter.backends.mock.sensors import Sensors, Shown
@@ -17,6 +18,7 @@ from submeter.model import (
     Gauges,
     GpuInfo,
     Holder,
+    InstanceActivity,
     Missing,
     Reading,
     UtilisationSample,
@@ -51,6 +53,7 @@ class MockDevice:
         self._origin_ns = origin_ns
         self._wall_offset_ns = clock.wall_ns() - clock.boottime_ns()
         self._last_sample = newest_sample(clock.boottime_ns() - origin_ns)
+        self._instances_ns: int | None = None
 
     def hold(self, duration_ns: int) -> None:
         """Nothing is left out: what a simulated sensor says costs nothing to ask."""
@@ -133,6 +136,25 @@ class MockDevice:
         self._took("utilisation", began_ns)
         return used
 
+    def instances(self, now_ns: int) -> Sequence[InstanceActivity] | None:
+        began_ns = self._clock.monotonic_ns()
+        elapsed_ns = now_ns - self._origin_ns
+        missing = self.faults.answers("instances", elapsed_ns, _NOT_SUPPORTED)
+        if not self._plan.mig or self._plan.arch not in _COUNTS_INSTANCES or missing:
+            return None
+        at_ns = self.faults.check("instances", elapsed_ns)
+        since_ns, self._instances_ns = self._instances_ns, at_ns
+        if since_ns is None or at_ns - since_ns < _SHORTEST_NS:
+            return ()
+        with self._board.lock:
+            self._board.advance(at_ns)
+            worked = self._board.busy_instances_ppm(max(since_ns, at_ns - HORIZON_NS), at_ns)
+        self._took("instances", began_ns)
+        return [
+            InstanceActivity(one.gpu_instance, one.slices, min(PPM, worked.get(one, 0)))
+            for one in self._plan.mig
+        ]
+
     def _reading(self, at_ns: int, energy: Shown, instant: Shown, average: Shown) -> Reading:
         if self.faults:
             energy = self._energy_seen(at_ns, energy)
@@ -189,6 +211,8 @@ class MockDevice:
         self.tally.took(CALLS[call], self._clock.monotonic_ns() - began_ns)
 
 
+_COUNTS_INSTANCES: Final = frozenset({"hopper", "blackwell"})  # GPM: "for Hopper or newer"
+_SHORTEST_NS: Final = 100 * NS_PER_MS  # between two GPM samples: nvml.h
 _NOT_SUPPORTED: Final = 3
 _NOT_FOUND: Final = 6
 _NO_SUCH_PID: Final = 4_000_001

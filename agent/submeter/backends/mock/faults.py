@@ -66,6 +66,7 @@ CALLS: Final = {
     "gauges": "nvmlDeviceGetTemperature",
     "holders": "nvmlDeviceGetComputeRunningProcesses",
     "utilisation": "nvmlDeviceGetProcessUtilization",
+    "instances": "nvmlGpmMetricsGet",
 }
 
 VALUE_CALLS: Final = ("energy", "instant", "average")

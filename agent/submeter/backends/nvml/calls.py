@@ -1,7 +1,9 @@
 """Every NVML call that submeter makes. Read-only all of them; a test holds the code to this list.
 
 Nothing here changes a setting, starts profiling, or needs root: a meter that is killed must leave
-no trace on the GPU. `nvmlInit` and `nvmlShutdown` only count references to the library.
+no trace on the GPU. GPM samples are buffers in this process, filled from counters that run anyway
+(`nvmlGpmSetStreamingEnabled` is not called). `nvmlInit` and `nvmlShutdown` only count references
+to the library.
 """
 
 from typing import Final
@@ -51,6 +53,11 @@ ALLOWED_CALLS: Final = frozenset(
         TOTAL_ENERGY,
         POWER_USAGE,
         PROCESS_UTILIZATION,
+        "nvmlGpmQueryDeviceSupport",
+        "nvmlGpmSampleAlloc",
+        "nvmlGpmSampleFree",
+        "nvmlGpmMigSampleGet",
+        "nvmlGpmMetricsGet",
         f"{COMPUTE_PROCESSES}_v2",
         f"{COMPUTE_PROCESSES}_v3",
         f"{GRAPHICS_PROCESSES}_v2",

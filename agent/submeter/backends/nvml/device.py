@@ -7,8 +7,10 @@ from typing import Final
 from submeter.backends.nvml import codes
 from submeter.backends.nvml.codes import Fault
 from submeter.backends.nvml.gauges import UTILISATION, ActivityReader, GaugeReader
-from submeter.backends.nvml.holders import LISTS, ProcessLists
-from submeter.backends.nvml.questions import MIG_MODE, Questions
+from submeter.backends.nvml.gpm import CAPABILITY as BUSY_INSTANCES
+from submeter.backends.nvml.gpm import InstanceReader
+from submeter.backends.nvml.holders import LISTS, ProcessLists, mig_instances
+from submeter.backends.nvml.questions import GPM, MIG_DEVICES, MIG_MODE, Questions
 from submeter.backends.nvml.sensors import FieldReader, SingleReader
 from submeter.backends.nvml.sleep import Sleep
 from submeter.backends.nvml.utilisation import CAPABILITY, UtilisationReader
@@ -19,6 +21,7 @@ from submeter.model import (
     Gauges,
     GpuInfo,
     Holder,
+    InstanceActivity,
     Missing,
     Reading,
     UtilisationSample,
@@ -38,6 +41,7 @@ class Parts:
     gauges: GaugeReader
     lists: ProcessLists
     utilisation: UtilisationReader
+    instances: InstanceReader
     fast_nap: Sleep | None  # one for each of the two threads; None where it never sleeps
     slow_nap: Sleep | None
 
@@ -56,6 +60,7 @@ class NvmlDevice:
         self._gauges = parts.gauges
         self._lists = parts.lists
         self._utilisation = parts.utilisation
+        self._instances = parts.instances
         self._fast_nap = parts.fast_nap
         self._slow_nap = parts.slow_nap
         self._clock = clock
@@ -122,8 +127,28 @@ class NvmlDevice:
             self._tell_missing()
         return samples
 
+    def instances(self, now_ns: int) -> Sequence[InstanceActivity] | None:
+        """How busy each GPU instance was since the call before."""
+        if not self.info.mig or self._questions.refused(MIG_DEVICES):
+            return None
+        if self._asleep():
+            return ()
+        try:
+            if self._lists.instances is None:
+                self._lists.instances = mig_instances(self._questions)
+            activity = self._instances.activity(self._lists.instances, now_ns)
+        except ReadFailed:
+            self._lists.instances = None  # perhaps there are others now
+            raise
+        except Fault as fault:
+            raise self._failed(fault) from None
+        if activity is None:
+            self._tell_missing()
+        return activity
+
     def close(self) -> None:
         """Closes what the device itself has open; NVML's handles go with the session."""
+        self._instances.close()
         for nap in (self._fast_nap, self._slow_nap):
             if nap is not None:
                 nap.close()
@@ -149,7 +174,10 @@ class NvmlDevice:
         """A GPU may be partitioned, or made whole again, while the agent runs."""
         mig = partitioned(self._questions)
         if mig != self.info.mig:
-            self._questions.reconsider(UTILISATION, CAPABILITY, *LISTS)
+            again = (UTILISATION, CAPABILITY, BUSY_INSTANCES, GPM, *LISTS)
+            self._questions.reconsider(*again)
+            self._lists.instances = None
+            self._instances.forget()
             self.info = replace(self.info, mig=mig)
 
     def _tell_missing(self) -> None:

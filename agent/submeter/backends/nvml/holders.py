@@ -1,5 +1,6 @@
 """Who holds a GPU: the driver's process lists in, each process once out."""
 
+import re
 from collections.abc import Iterable, Sequence
 from ctypes import byref
 from struct import Struct
@@ -25,6 +26,7 @@ PID_MAX: Final = 4_194_304  # the kernel's PID_MAX_LIMIT
 COMPUTE: Final = "compute processes"
 LISTS: Final = (COMPUTE, "graphics processes", "mps processes")
 _MEMORY_MAX: Final = 1 << 50
+_PROFILE: Final = re.compile(r"(?:(\d)c\.)?(\d)g\b")
 
 
 class MigInstance(NamedTuple):
@@ -34,6 +36,8 @@ class MigInstance(NamedTuple):
     gpu_instance: int
     compute_instance: int
     label: str
+    slices: int = 1  # compute slices of the GPU instance
+    compute_slices: int = 1  # … and of this MIG device
 
 
 class ProcessLists:
@@ -42,6 +46,7 @@ class ProcessLists:
     def __init__(self, questions: Questions) -> None:
         self._questions = questions
         self._buffer = ListBuffer(_ENTRY, _ENTRIES)
+        self.instances: Sequence[MigInstance] | None = None  # as listed last
         self._last: tuple[Holder, ...] = ()
         self._functions: dict[str, Function] = {}
         for kind, name in _KINDS:
@@ -79,7 +84,8 @@ class ProcessLists:
                 yield Holder(pid, kind, memory, _instance(gi), _instance(ci))
 
     def _partitioned(self) -> Iterable[Holder]:
-        for instance in mig_instances(self._questions):
+        self.instances = mig_instances(self._questions)
+        for instance in self.instances:
             for kind, name in _KINDS:
                 for pid, memory, _, _ in self._list(kind, name, instance.handle):
                     yield Holder(
@@ -128,8 +134,16 @@ def mig_instances(questions: Questions) -> list[MigInstance]:
         name = questions.must(MIG_DEVICES, "nvmlDeviceGetName", of=handle) or ""
         if gi is not None and ci is not None:
             profile = name.rpartition("MIG ")[2] or "mig"
-            found.append(MigInstance(handle, gi, ci, f"{profile}/{gi}"))
+            sizes = _sizes(profile)
+            found.append(MigInstance(handle, gi, ci, f"{profile}/{gi}", *sizes))
     return found
+
+
+def _sizes(profile: str) -> tuple[int, int]:
+    """Compute slices of the GPU instance and of the compute instance: 3 and 1 of "1c.3g.40gb"."""
+    found = _PROFILE.match(profile)
+    compute, gpu = (None, None) if found is None else found.groups()
+    return int(gpu or 1) or 1, int(compute or gpu or 1) or 1
 
 
 class _StillTooSmall(Exception):

@@ -12,6 +12,7 @@ from submeter.backends.nvml.codes import LOST, Action, Fault, code_of, explain
 from submeter.backends.nvml.device import NvmlDevice, Parts, missing_of, partitioned
 from submeter.backends.nvml.fields import FIELD_LIMIT_CURRENT, Field, FieldBatch, FieldValue
 from submeter.backends.nvml.gauges import GAUGE_FIELDS, ActivityReader, GaugeReader, plausible
+from submeter.backends.nvml.gpm import InstanceReader
 from submeter.backends.nvml.holders import ProcessLists
 from submeter.backends.nvml.library import Session
 from submeter.backends.nvml.power import LIMIT_FIELDS, find_power
@@ -49,6 +50,7 @@ def open_gpu(
         GaugeReader(questions, _gauge_fields(questions, values)),
         ProcessLists(questions),
         UtilisationReader(questions),
+        InstanceReader(questions),
         _nap(sysfs, pci_bus_id),
         _nap(sysfs, pci_bus_id),
     )

@@ -14,8 +14,9 @@ IMPLAUSIBLE: Final = "implausible"
 
 MIG_MODE: Final = "MIG mode"
 MIG_DEVICES: Final = "MIG devices"
+GPM: Final = "GPM"
 NEW_TEMPERATURE: Final = "core temperature, new call"
-UNREMARKABLE: Final = frozenset({MIG_MODE, MIG_DEVICES, NEW_TEMPERATURE})
+UNREMARKABLE: Final = frozenset({MIG_MODE, MIG_DEVICES, GPM, NEW_TEMPERATURE})
 """Nobody misses these: most boards have no MIG, older drivers have another temperature call."""
 
 

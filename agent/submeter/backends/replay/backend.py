@@ -12,6 +12,7 @@ from submeter.model import (
     Gauges,
     GpuInfo,
     Holder,
+    InstanceActivity,
     ProcessFacts,
     ProcessKey,
     Reading,
@@ -97,6 +98,10 @@ class ReplayDevice:
     def utilisation(self, now_ns: int) -> Sequence[UtilisationSample] | None:
         """Everything recorded since the previous call; None where nothing ever was."""
         return self._player.utilisation(self._gpu, now_ns)
+
+    def instances(self, now_ns: int) -> Sequence[InstanceActivity] | None:
+        """The newest recorded since the previous call; None where nothing ever was."""
+        return self._player.instances(self._gpu, now_ns)
 
 
 class ReplayProcesses:

@@ -19,6 +19,7 @@ from submeter.model import (
     Gauges,
     GpuInfo,
     Holder,
+    InstanceActivity,
     ProcessFacts,
     ProcessKey,
     Reading,
@@ -33,6 +34,7 @@ from submeter.trace.records import (
     GaugesRecord,
     GpuRecord,
     HoldersRecord,
+    InstancesRecord,
     ProcessRecord,
     ReadingRecord,
     UtilisationRecord,
@@ -129,6 +131,15 @@ class Player:
             samples.clear()
         return fetched
 
+    def instances(self, gpu: int, now_ns: int) -> Sequence[InstanceActivity] | None:
+        record = self._latest(gpu, now_ns, "instances")
+        if not isinstance(record, InstancesRecord) or record.instances is None:
+            return None
+        with self._lock:
+            track = self._tracks[gpu]
+            track.newest["instances"] = record._replace(instances=())
+        return record.instances
+
     def identify(self, pid: int) -> ProcessKey | None:
         """Who had that PID last."""
         with self._lock:
@@ -217,6 +228,7 @@ _CALLS: Final[dict[type, str]] = {
     GaugesRecord: "gauges",
     HoldersRecord: "holders",
     UtilisationRecord: "utilisation",
+    InstancesRecord: "instances",
 }
 
 

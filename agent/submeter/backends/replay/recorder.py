@@ -18,6 +18,7 @@ from submeter.model import (
     Gauges,
     GpuInfo,
     Holder,
+    InstanceActivity,
     ProcessFacts,
     ProcessKey,
     Reading,
@@ -30,6 +31,7 @@ from submeter.trace.records import (
     GaugesRecord,
     GpuRecord,
     HoldersRecord,
+    InstancesRecord,
     ProcessRecord,
     ReadingRecord,
     Record,
@@ -185,6 +187,17 @@ class RecordingDevice:
             raise
         self._put(UtilisationRecord(self._gpu, now_ns, None if samples is None else tuple(samples)))
         return samples
+
+    def instances(self, now_ns: int) -> Sequence[InstanceActivity] | None:
+        """Passed through, written."""
+        try:
+            found = self._device.instances(now_ns)
+        except _FAILURES as error:
+            self._failed("instances", now_ns, error)
+            raise
+        if found is not None:
+            self._put(InstancesRecord(self._gpu, now_ns, tuple(found)))
+        return found
 
     def _put(self, record: Record) -> None:
         self._writer.write(record)

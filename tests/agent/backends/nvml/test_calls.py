@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(str(nvml.__file__)).parent
 CALL = re.compile(r"\bnvml[A-Z]\w*")
-STRUCTS = {"nvmlLib_refcount", "nvmlGetFunctionPointer_cache"}
 WRITES = re.compile(r"Set|Reset|Clear|Create|Destroy|Remove|Modify|Freeze|Inject")
 VERSIONS = ("", "_v2", "_v3")
-BINDING = {"nvmlInit": "nvmlInitWithFlags", "nvmlLib": None}  # wrappers, and not a call at all
+BINDING = {"nvmlInit": "nvmlInitWithFlags", "nvmlLib": None, "nvmlReturn": None}
+"""A wrapper; a handle and a field of a structure, which are no calls at all."""
 
 
 def named() -> set[str]:
@@ -65,6 +65,8 @@ def test_a_full_exercise_stays_within_the_list(node: "Node") -> None:
         "process 0 pid=11 mem=1G sm=50",
         "mig 1 gi=7 ci=0 slices=1 memory=10G",
         "process 1 pid=12 mem=1G gi=7 ci=0",
+        "gpu 4 arch=hopper",
+        "mig 4 gi=7 ci=0 slices=1 memory=10G",
         "fault call=nvmlDeviceGetFieldValues gpu=3 error=13",
         "fault call=nvmlDeviceGetTemperatureV gpu=3 error=13",
         "fault call=nvmlDeviceGetMemoryInfo_v2 gpu=3 error=13",
@@ -75,6 +77,10 @@ def test_a_full_exercise_stays_within_the_list(node: "Node") -> None:
         device.gauges(node.now())
         device.holders(node.now())
         device.utilisation(node.now())
+        device.instances(node.now())
+        node.settle()
+        node.settle()
+        device.instances(node.now())
         node.backend.reopen(device.info.uuid)
     node.backend.rescan()
     node.backend.close()

@@ -17,6 +17,7 @@ from submeter.model import (
     Gauges,
     GpuInfo,
     Holder,
+    InstanceActivity,
     ProcessFacts,
     ProcessKey,
     Reading,
@@ -76,6 +77,10 @@ class Board:
     def utilisation(self, now_ns: int) -> Sequence[UtilisationSample] | None:
         self._answer()
         return [UtilisationSample(42, now_ns // 1000, 50)]
+
+    def instances(self, now_ns: int) -> Sequence[InstanceActivity] | None:
+        self._answer()
+        return [InstanceActivity(7, 1, 500_000)]
 
 
 class Node:

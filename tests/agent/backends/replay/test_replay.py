@@ -17,6 +17,7 @@ from submeter.model import (
     Gauges,
     GpuInfo,
     Holder,
+    InstanceActivity,
     ProcessFacts,
     ProcessKey,
     Reading,
@@ -32,6 +33,7 @@ from submeter.trace.records import (
     GaugesRecord,
     GpuRecord,
     HoldersRecord,
+    InstancesRecord,
     ProcessRecord,
     ReadingRecord,
     UtilisationRecord,
@@ -166,6 +168,7 @@ def test_slow_answers_are_the_newest_recorded(tmp_path: Path) -> None:
         HoldersRecord(0, at(2), (holder,)),
         UtilisationRecord(0, at(2), tuple(samples[:2])),
         UtilisationRecord(0, at(4), tuple(samples[2:])),
+        InstancesRecord(0, at(4), (InstanceActivity(7, 1, 5),)),
         ActivityRecord(0, new),
         HoldersRecord(0, at(6), None),
         UtilisationRecord(0, at(7), None),
@@ -176,11 +179,14 @@ def test_slow_answers_are_the_newest_recorded(tmp_path: Path) -> None:
     assert device.gauges(at(0)) == Gauges(at(0))
     assert device.holders(at(0)) is None
     assert device.utilisation(at(0)) is None
+    assert device.instances(at(0)) is None
     assert device.activity(at(4.9)) == old
     assert device.gauges(at(4.9)) == gauges
     assert _list(device.holders(at(4.9))) == [holder]
     assert _list(device.utilisation(at(4.9))) == samples
     assert _list(device.utilisation(at(4.95))) == []
+    assert _list(device.instances(at(4.9))) == [InstanceActivity(7, 1, 5)]
+    assert _list(device.instances(at(4.95))) == []
     assert device.activity(at(5)) == new
     assert device.holders(at(8)) is None
     assert device.utilisation(at(8)) is None

@@ -27,21 +27,27 @@ NAME_WORDS: Final = _table(
      "train trainer training trainval pretrain pretraining pretrainer finetune finetuning "
      "finetuner finetunes sft dpo grpo ppo rlhf rlvr orpo kto rloo simpo cpo posttrain midtrain "
      "autotrain retrain multitrain learner dreambooth distill distillation qlora fit fitting "
-     "overfit gan trainers"),
+     "overfit gan trainers trn gkd cotrain pretraining unlearn finetuned trainable"),
     (TRAINING, 5,
      "lora peft linprobe reinforce a2c a3c sac td3 ddpg dqn c51 rainbow impala appo trpo "
      "qdagger dreamer muzero alphazero selfplay sgd adversarial backprop hpo imitation learn "
-     "optimize wgan dcgan cyclegan pix2pix mae simclr moco byol barlow vicreg dino"),
-    (TRAINING, 4, "rl gsm8krl selfsupervised supervised ngp nerf splatting gaussian bptt"),
+     "optimize wgan dcgan cyclegan pix2pix mae simclr moco byol barlow vicreg dino supcon swav "
+     "deepcluster federated fedavg fedprox fedml continual pinn pinns dagger reinforcement td "
+     "hypertune nas warmstart bco kl gail airl mappo qmix maddpg"),
+    (TRAINING, 4,
+     "rl gsm8krl selfsupervised supervised ngp nerf splatting gaussian bptt pgd metalearning "
+     "maml autoencoder contrastive deepfake"),
     (TRAINING, 3,
      "tune tuning tuner ddp fsdp sweep cifar cifar10 cifar100 mnist imagenet pretext ssl "
-     "optimizer submitit epochs curriculum gcn gat gnn resnet unet vae diffusion bert"),
+     "optimizer submitit epochs curriculum gcn gat gnn resnet unet vae diffusion bert cnn rnn "
+     "lstm mlp ablation ablations sweeps hparam crossval kfold"),
     (INFERENCE, 6,
      "infer inference inferencer predict predictor prediction predictions serve server serving "
      "generate generator txt2img img2img text2img text2image image2image txt2vid img2vid t2v "
-     "i2v eval evaluate evaluation evaluator evaluations webui gradio streamlit "
+     "i2v eval evaluate evaluation evaluator evaluations webui gradio streamlit evals "
      "transcribe transcription rerank reranker embedder embed embeddings txt2audio text2video "
-     "image2video basecall basecaller deploy"),
+     "image2video basecall basecaller deploy inferring text2speech speech2text text2img vid2vid "
+     "img2vid img2txt voice2voice"),
     (INFERENCE, 5,
      "chat chatbot generation sample sampling sampler demo detect detection "
      "detector caption captioning "
@@ -49,14 +55,18 @@ NAME_WORDS: Final = _table(
      "playground enjoy play rollout rollouts completion completions complete asr ocr stt tts "
      "vqa rag agent embedding classify classifier recognize recognition forecast zeroshot "
      "fewshot interactive validate validation tester benchmarks mmlu gsm8k humaneval gen "
-     "summarize summarise decoder encoder recommend explain attention knn fid amg"),
+     "summarize summarise decoder encoder recommend explain attention knn fid amg translator "
+     "transcriber diarize diarization captioner denoiser upsample superresolution faceswap "
+     "lipsync txt2vec img2vec webdemo rollouts simulacra matting depthmap explainability "
+     "interpretability saliency gradcam shap probing"),
     (INFERENCE, 4,
      "deploy tagger tag "
      "test testing api app endpoint val score scoring scorer segment segmentation extract "
      "features similarity retrieve retrieval search annotate labeling label track tracking "
      "speak synthesize synthesis voice stylize animate swap llm bot ask query "
      "answer fold solve visualize vis viz metrics harness analyzer upscaler separate "
-     "colorize restore"),
+     "colorize restore labelling labeler encode pseudolabel pseudo enhancer reconstruct "
+     "analyse analyze perplexity ppl leaderboard"),
     (INFERENCE, 3,
      "render "
      "pretrained backend webservice service web rest grpc openai handler "
@@ -66,28 +76,38 @@ NAME_WORDS: Final = _table(
      "convert converter conversion quantize quantise quantization quantizer quant gptq awq "
      "export exporter compile compiler preprocess preprocessing tokenize tokenizer merge "
      "imatrix calibrate calibration dequantize onnx2trt torch2onnx pt2onnx compressor compress "
-     "prune pruning sparsify sparsegpt smoothquant ptq"),
+     "prune pruning sparsify sparsegpt smoothquant ptq pruner quantise aot hf2gguf hf2megatron "
+     "megatron2hf safetensors2gguf consolidate reshard"),
     (OTHER, 5,
-     "prepare download simulate simulation simulator stress burn encode "
+     "prepare download simulate simulation simulator stress burn sim "
      "transcode miner mine hashcat profile onnx tensorrt trt build freeze dedup deduplicate "
      "cudf cuml rapids etl nccl matmul gemm dataset w8a8 w4a16 int8 fp8 blas fft stencil "
-     "bandwidth postprocess"),
+     "bandwidth postprocess fdtd raytrace raytracing raytracer pathtracer statevector "
+     "statevec qubit "
+     "qubits qft qaoa vqe lbm mhd hydro hydrodynamics nbody montecarlo mcmc ising sph dsmc "
+     "cosmology seismic fwi rtm tomography spmv sgemm dgemm hgemm cholesky eigensolver vectoradd "
+     "cupy numba pycuda gendata dedupe curate curator cleanup resize rescale augmentations "
+     "transcoder mandelbrot julia raymarch voxelize photogrammetry sfm mvs stitch"),
     (OTHER, 5, "faiss ivf hnsw cuvs ann"),
     (OTHER, 3,
      "process processing physics dynamics mesh solver md dft cfd fluid lattice "
-     "molecular openmm"),
+     "molecular openmm poisson laplace advection navier stokes particles particle gravity wave "
+     "orbit collision optics electromagnetic plasma reduction histogram sort transform filter "
+     "convolution crawl scrape"),
 )
 """Words of a script's, module's or program's name."""
 
 FOLDER_WORDS: Final = _table(
     (TRAINING, 2,
      "train training trainer trainers pretrain pretraining finetune finetuning sft rlhf dpo ddp "
-     "ptuning"),
+     "ptuning experiments experiment"),
     (INFERENCE, 2,
      "infer inference serve server serving eval evaluation evaluate predict prediction demo "
-     "demos inferencer generate generation webui chat api apps benchmarks"),
+     "demos inferencer generate generation webui chat api apps benchmarks explainability"),
     (INFERENCE, 6, "comfyui stable-diffusion-webui text-generation-webui"),
-    (OTHER, 2, "convert conversion quantization quantize export exporters preprocess"),
+    (OTHER, 2,
+     "convert conversion quantization quantize export exporters preprocess simulation "
+     "simulations preprocessing"),
 )
 """Folders of a script, packages of a module: where a project keeps things says a little."""
 
@@ -126,6 +146,26 @@ MODE_OPTIONS: Final = words(
     "exec-mode run-type runtype purpose train-or-test train-test mode-type do opr opmode "
     "what split-mode work run subcommand generate-type"
 )
+
+TASKS: Final = words(
+    "classify segment detect translate caption transcribe encode decode embed track generate "
+    "generation detection segmentation score rerank render tts stt upscale separate"
+)
+"""Of the modes those that may be what is trained: `train.py classify`."""
+
+PRODUCED: Final = words(
+    "prediction predictions embedding embeddings feature features logits hidden activations "
+    "scores rollouts generations responses answers latents captions transcripts"
+)
+"""What a model puts out: who exports or converts or dumps it infers."""
+
+UNSAID_BY_PROGRAMS: Final = words(
+    "bench benchmark benchmarks test testing tester demo sample sampling sampler search score "
+    "fold track solve render play decoder encoder decode encode api app worker cli service web "
+    "backend val label tag metrics visualize vis viz rest completion query reconstruct pseudo "
+    "latency throughput separate completions explain attention"
+)
+"""What says inference in a script's name and nothing in that of a program by itself."""
 
 CLEAR_MODES: Final = words(
     "train training finetune finetuning pretrain pretraining test eval evaluate evaluation predict "
@@ -168,6 +208,8 @@ OPTION_WORDS: Final = _table(
      "num-train-steps max-update weight-decay wd optimizer optim warmup "
      "warmup-steps warmup-ratio warmup-epochs lr-scheduler lr-scheduler-type "
      "gradient-accumulation-steps grad-accum accumulate-grad-batches gradient-checkpointing "
+     "num-epoch n-epoch epoch-num train-split-name max-iteration max-iterations num-iters "
+     "actor-lr critic-lr lr-actor lr-critic train-episodes total-step train-num-steps "
      "grad-clip clip-grad clip-norm max-grad-norm train-batch-size per-device-train-batch-size "
      "mini-batch-size minibatch-size num-minibatches train-iters total-steps base-lr blr "
      "train-data train-file train-path train-dir train-data-dir train-dataset num-iterations "
@@ -209,7 +251,7 @@ OPTION_PARTS: Final = _table(
     (TRAINING, 3, "train training trainer optimizer optim optimiser lr epochs adamw learner"),
     (TRAINING, 2,
      "grad gradient warmup loss finetune lora scheduler sched augment ema decay momentum replay "
-     "regularization pretrain"),
+     "regularization pretrain l2 l1 reg regularizer teacher student curriculum shaping"),
     (INFERENCE, 3, "prompt inference infer decode generation serving predict beam nbest sampling"),
     (INFERENCE, 2, "checkpoint ckpt engine query output-path voice upscale zeroshot concurrency"),
     (OTHER, 3, "calib quantization quantize onnx export"),

@@ -23,17 +23,19 @@ def modes(command: Command, name: Phase | None) -> list[Sign]:
     ``name`` is the phase that the program's name stands for: a bare `--eval` of a trainer often
     only sets test data aside.
     """
-    said = [*_subcommands(command), *_mode_options(command), *_switches(command, name)]
+    said = [*_subcommands(command, name), *_mode_options(command), *_switches(command, name)]
     if len(said) > 1:
         said.sort(key=lambda one: one.cue.phase is not TRAINING)
     return said
 
 
-def _subcommands(command: Command) -> Iterator[Sign]:
+def _subcommands(command: Command, name: Phase | None) -> Iterator[Sign]:
     """Of two the one that trains, as in `segment train`; else the first."""
     found: list[Cue] = []
     for word in command.words[:2]:
         text = word.lower().replace("_", "-")
+        if name is TRAINING and text in cues.TASKS:
+            continue
         cue = cues.MODES.get(text)
         if cue is None and "-" in text and "/" not in text and "." not in text:
             cue = _first_or_last(text.split("-"))

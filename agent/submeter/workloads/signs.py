@@ -4,6 +4,7 @@ For programs that no rule knows. Texts of signs quote words of our own tables, n
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -34,17 +35,31 @@ class Sign(NamedTuple):
     kind: str  # name | folder | mode | option | argument | surrounding
 
 
-def name_sign(name: str) -> Sign | None:
-    """The weightiest word of a name; of several, the first: generate_train_data generates."""
+def name_sign(name: str, *, native: bool = False) -> Sign | None:
+    """The weightiest word of a name; of several, the first: generate_train_data generates.
+    ``native``: it is a program's, no script's."""
+    return _named(name, native) if len(name) <= _REMEMBERED else _named.__wrapped__(name, native)
+
+
+@lru_cache(maxsize=1024)
+def _named(name: str, native: bool) -> Sign | None:
     stem = name.rpartition(".")[0] if name.endswith(_ENDINGS) else name
     best: Sign | None = None
-    for word in name_words(stem.rpartition(".")[2]):
+    said = name_words(stem.rpartition(".")[2])
+    produces = not cues.PRODUCED.isdisjoint(said)
+    for word in said:
         cue = cues.NAME_WORDS.get(word)
+        if native and word in cues.UNSAID_BY_PROGRAMS:
+            continue
+        if produces and cue is not None and cue.phase is OTHER:
+            cue = Cue(INFERENCE, cue.points)
         if cue is not None and (best is None or cue.points > best.cue.points):
             best = Sign(cue, f"its name says “{word}”", "name")
     return best
 
 
+_REMEMBERED: Final = 64
+"""Names up to that length: the same scripts and recipes come again and again."""
 _ENDINGS: Final = (".py", ".sh", ".jl", ".R", ".yaml", ".yml", ".toml", ".json", ".gin")
 
 

@@ -1,8 +1,8 @@
 """A name in, the rules for the program of that name out: servers, trainers and the rest.
 
-A script's row keeps its ".py": `python scan.py` isn't the program `scan`. Rows of one name are
-tried from top to bottom. What a trainer's modes and subcommands change is in
-`submeter.workloads.recognise`; a server's or a converter's name is taken at its word.
+A script's row keeps its ".py": `python scan.py` isn't the program `scan`. Of the rows of one name
+those with verbs are tried first, from top to bottom. What a trainer's modes and subcommands change
+is in `submeter.workloads.recognise`; a server's or a converter's name is taken at its word.
 """
 
 from collections.abc import Mapping
@@ -61,6 +61,15 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "mlserver bentoml seldon-core-microservice multi-model-server sagemaker-inference ovms "
      "paddle-serving-server riva-server riva-speech cog cog.server.http litserve truss "
      "nvidia-pytriton mosec clip-server jina marqo inference-server tei", ""),
+    ("model server", INFERENCE, 0.92,
+     "bert-serving-start sklearnserver lgbserver xgbserver paddleserver pmmlserver "
+     "clearml-serving sherpa-onnx-offline-websocket-server funasr-wss-server whisper-live "
+     "vosk-server mimic3-server xtts-api-server xinference.deploy.cmdline openedai-whisper "
+     "llama-swap llama-box sd-webui-forge nano-vllm flexllmgen powerinfer infinity-emb.cli "
+     "text2vec-api fauxpilot refact-server cortex-cpp nitro triton-inference-server gpt-fast "
+     "multi-model-server-worker mms.model-service-worker kserve-localmodel rayllm llm-d "
+     "nemo-inference-server nemo-deploy dgxc-deploy turboderp-exllama clip-as-service", ""),
+    ("MLflow model server", INFERENCE, 0.9, "mlflow", "models deployments"),
     ("Ray Serve", INFERENCE, 0.9, "serve", "run start deploy"),
     ("Ray Serve", INFERENCE, 0.9, "ray", "serve"),
     ("Ray node process", UNKNOWN, 0.6, "ray raylet default-worker.py ray.default-worker", ""),
@@ -71,7 +80,9 @@ _ROWS: Final[tuple[_Row, ...]] = (
     ("evaluation harness", INFERENCE, 0.94,
      "lm-eval lm-evaluation-harness lighteval helm-run opencompass evalplus evalplus.evaluate "
      "bigcode-evaluation-harness bigcodebench vlmeval vlmevalkit inspect mteb deepeval "
-     "lm-harness simple-evals eval-harness lmms-eval alpaca-eval livebench evalscope", ""),
+     "lm-harness simple-evals eval-harness lmms-eval alpaca-eval livebench evalscope "
+     "bigcode-eval heim-run promptfoo ragas swe-bench swebench.harness oe-eval olmes "
+     "bfcl mt-bench prometheus-eval helm inspect-ai lm-eval.main lmeval", ""),
     # --- generation of pictures, speech, transcripts, documents
     ("picture generation", INFERENCE, 0.92,
      "comfyui comfy invokeai invokeai-web fooocus sdnext stable-diffusion-webui sd sd-server "
@@ -83,7 +94,10 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "faster-whisper faster-whisper-server speaches insanely-fast-whisper "
      "wyoming-faster-whisper wyoming-whisper wyoming-piper piper tts tts-server "
      "whisper-asr-webservice demucs spleeter chatterbox kokoro kokoro-fastapi parakeet "
-     "openedai-speech bark audiocraft.demos rvc subsai whishper", ""),
+     "openedai-speech bark audiocraft.demos rvc subsai whishper f5-tts-infer-cli "
+     "f5-tts-infer-gradio resemble-enhance deepfilter umx audio-separator seamless-communication "
+     "m4t-predict whisper-timestamped stable-ts auto-subtitle buzz vibe alltalk-tts xtts "
+     "pyannote-audio nemo-speech sherpa-onnx sherpa-onnx-offline espeak-vits", ""),
     ("document recognition", INFERENCE, 0.92,
      "nougat marker marker-single marker-server surya-ocr surya-gui docling docling-serve "
      "mineru magic-pdf olmocr olmocr.pipeline paddleocr easyocr ocrmypdf unstructured-api", ""),
@@ -94,11 +108,16 @@ _ROWS: Final[tuple[_Row, ...]] = (
     ("protein structure prediction", INFERENCE, 0.93,
      "colabfold-batch run-alphafold.py run-alphafold run-alphafold3.py esm-fold esmfold boltz "
      "chai-lab chai rfdiffusion run-inference.py protein-mpnn-run.py proteinmpnn omegafold "
-     "rosettafold run-pretrained-openfold.py protenix diffdock gnina", ""),
+     "rosettafold run-pretrained-openfold.py protenix diffdock gnina ligandmpnn esm-if "
+     "esm-extract model-angelo deepemhancer hd-bet mri-synthseg run-prediction.py "
+     "fastsurfer fast-surfer ai-models anemoi-inference synthstrip totalsegmentator "
+     "deepvariant-runner alphalink af2rank stardist-predict sevenn-inference cryolo-predict.py "
+     "platipy lungmask nnunet-predict nnunetv2-predict nnunetv2-ensemble mdgen", ""),
     ("nanopore basecalling", INFERENCE, 0.92,
      "dorado dorado-basecall-server guppy-basecaller guppy-basecall-server guppy bonito", ""),
     ("variant calling with a network", INFERENCE, 0.88,
      "call-variants run-deepvariant deepvariant clair3 run-clair3.sh medaka", ""),
+    ("self-play", TRAINING, 0.85, "katago lc0", "selfplay"),
     ("game engine with a network", INFERENCE, 0.88, "lc0 leela katago gtp", ""),
     # --- trainers whose subcommands say something else
     ("LLaMA-Factory", INFERENCE, 0.95, "llamafactory-cli lmf", "chat api webchat eval"),
@@ -139,6 +158,20 @@ _ROWS: Final[tuple[_Row, ...]] = (
     ("verl", TRAINING, 0.94, "verl.trainer", ""),
     ("OpenRLHF server", INFERENCE, 0.93,
      "openrlhf.cli.serve-rm openrlhf.cli.batch-inference openrlhf.cli.interactive-chat", ""),
+    ("Ludwig", TRAINING, 0.93, "ludwig", "train experiment hyperopt"),
+    ("Ludwig", INFERENCE, 0.92, "ludwig", "predict serve evaluate"),
+    ("AllenNLP", TRAINING, 0.93, "allennlp", "train"),
+    ("AllenNLP", INFERENCE, 0.92, "allennlp", "predict evaluate"),
+    ("OpenMIM", TRAINING, 0.92, "mim", "train gridsearch"),
+    ("OpenMIM", INFERENCE, 0.9, "mim", "test"),
+    ("cryoDRGN", TRAINING, 0.93, "cryodrgn", "train_vae train_nn abinit_homo abinit_het"),
+    ("cryoDRGN", INFERENCE, 0.9, "cryodrgn", "eval_vol eval_images analyze"),
+    ("Bonito", TRAINING, 0.93, "bonito", "train"),
+    ("SLEAP", INFERENCE, 0.92, "sleap-track", ""),
+    ("FairChem", TRAINING, 0.85, "fairchem", ""),
+    ("Anemoi", TRAINING, 0.93, "anemoi-training", "train"),
+    ("W&B sweep", TRAINING, 0.8, "wandb wandb.cli", "agent"),
+    ("Determined trial", TRAINING, 0.85, "determined.exec.harness determined.exec.launch", ""),
     # --- trainers
     ("fairseq trainer", TRAINING, 0.95, "fairseq-train fairseq-hydra-train fairseq-cli.train", ""),
     ("fairseq preprocessing", OTHER, 0.92, "fairseq-preprocess", ""),
@@ -157,7 +190,17 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "run-speech-recognition-ctc.py run-speech-recognition-seq2seq.py "
      "run-audio-classification.py run-seq2seq-qa.py run-t5-mlm-flax.py run-clm-flax.py "
      "run-dpo.py run-sft.py run-orpo.py run-grpo.py run-mae-pretraining.py main-pretrain.py "
-     "main-finetune.py main-linprobe.py main-dino.py main-moco.py main-simclr.py qlora.py", ""),
+     "main-finetune.py main-linprobe.py main-dino.py main-moco.py main-simclr.py qlora.py "
+     "f5-tts-finetune-cli f5-tts-finetune-gradio sockeye-train sockeye.train onmt-train "
+     "sleap-train spktrain cryolo-train.py t2t-trainer espnet2.bin.asr-train pyannote-audio-train "
+     "stylegan3.train axolotl-train torchchat-train marian-train medaka-train nep tune-hf "
+     "xturing lit-gpt-train aphrodite-train bitfit tevatron.retriever.driver.train "
+     "tevatron.driver.train sentence-transformers.train setfit-train mattergen-train gluonts.train "
+     "matgl-train sevenn nequip-train-legacy flower-supernode flwr-clientapp dalle2-train "
+     "run-mlm-flax.py run-summarization-flax.py run-image-captioning-flax.py run-vision-flax.py "
+     "run-speech-recognition-rnnt.py run-mlm-no-trainer.py run-clm-no-trainer.py "
+     "run-glue-no-trainer.py run-wav2vec2-pretraining-no-trainer.py run-distillation.py "
+     "run-semantic-segmentation.py run-object-detection.py run-instance-segmentation.py", ""),
     ("boosted trees", TRAINING, 0.88, "lightgbm xgboost xgboost.train catboost", ""),
     ("Dora experiment", TRAINING, 0.85, "dora", "run launch grid"),
     ("DeePMD", TRAINING, 0.94, "dp", "train"),
@@ -171,7 +214,13 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "optimum-cli olive llmcompressor llm-compressor autogptq auto-gptq autoawq auto-round "
      "auto-awq gptqmodel modelopt mergekit-yaml mergekit-moe mergekit mergekit-multi onnxsim "
      "onnxslim tf2onnx tf2onnx.convert paddle2onnx nncf neural-compressor "
-     "ct2-transformers-converter coremltools hqq-quantize ppq aimet brevitas hf-ptq.py", ""),
+     "ct2-transformers-converter coremltools hqq-quantize ppq aimet brevitas hf-ptq.py "
+     "onnxruntime.quantization onnxruntime.tools onnxruntime.transformers.optimizer "
+     "onnxruntime-genai.models.builder torch2trt ait2trt amct paddleslim autoptq quark "
+     "mlx-lm.convert "
+     "mlx-lm.fuse hf2gguf ct2-opus-mt-converter onnxoptimizer trtllm-convert iree-compile "
+     "tvmc aitemplate onnx-graphsurgeon tensorflow.lite.convert tflite-convert openvino.tools "
+     "mo ovc snpe-pytorch-to-dlc qnn-onnx-converter convert-hf-to-gguf-update.py", ""),
     # --- graphics and the desktop
     ("display server", OTHER, 0.97,
      "xorg xwayland gnome-shell kwin-x11 kwin-wayland plasmashell mutter sway hyprland weston "
@@ -191,11 +240,17 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "maya.bin nuke resolve davinciresolve unrealeditor ue4editor ue5editor unity isaac-sim "
      "omniverse omni.isaac.sim gzserver gzclient gazebo gz carlaue4 carlaue4-linux-shipping "
      "paraview pvserver pvbatch vmd chimerax pymol meshlab cloudcompare povray luxcoreui rviz "
-     "rviz2 v-ray vray appleseed", ""),
+     "rviz2 v-ray vray vray.bin appleseed prman mitsuba keyshot clarisse lumion hython "
+     "octaneserver luxcoreconsole cinema4d commandline ovito vapor unrealtournament "
+     "unreal-engine kit omni.usd avogadro jmol freecad rhino qgis cesium googleearth "
+     "google-earth-pro stellarium minecraft godot", ""),
     ("video processing", OTHER, 0.95,
      "ffmpeg ffprobe handbrakecli handbrake gst-launch-1.0 gst-launch nvenc jellyfin "
      "jellyfin-ffmpeg plex-transcoder plexmediaserver emby-ffmpeg nvtranscode vapoursynth tdarr "
-     "av1an vspipe mencoder", ""),
+     "av1an vspipe mencoder appenccuda appdec appencdec melt makemkvcon unmanic tdarr-node "
+     "zma zmc nvjpegdecoder nvencodeapp shotcut openshot-qt vspreview qsvencc nvencc nvencc64 "
+     "ffplay janus livekit-egress selkies-gstreamer dcvserver dcvagent x11vnc kasmvnc "
+     "xvnc nxagent moonlight", ""),
     ("reconstruction from pictures", OTHER, 0.92,
      "colmap glomap openmvs densifypointcloud meshroom-batch alicevision "
      "alicevision-depthmapestimation metashape realitycapture opensfm odm pix4d pix4dengine", ""),
@@ -210,35 +265,67 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "xhpl hpl hpcg xhpcg osu-bw osu-latency osu-bibw ib-write-bw ib-read-bw ib-send-bw "
      "ib-write-lat stress-ng furmark gputest glmark2 vkmark glxgears vkcube unigine heaven "
      "superposition clpeak mixbench nvvs cuda-memtest gemm cublasmatmulbench babelstream "
-     "cuda-stream", ""),
+     "cuda-stream hpl-linux-x86-64 hpl-mxp xhpl-cuda nvqual cuda-z memtestg80 memtestcl "
+     "ocl-memtest gpumembench gpu-stream peakperf nvloom rccl-tests hpl-nvidia perftest "
+     "rvs dgemm sgemm geekbench6 geekbench5 3dmark basemark octanebench luxmark "
+     "osu-allreduce osu-alltoall nvshmem-perftest ucx-perftest rodinia shoc shocdriver "
+     "nvbench", ""),
     ("CUDA sample", OTHER, 0.9,
      "nbody devicequery devicequerydrv matrixmul matrixmulcublas vectoradd simplempi "
      "batchcublas blackscholes mergesort smokeparticles mandelbrot oceanfft fluidsgl simplegl "
      "conjugategradient montecarlo simplemultigpu simplecublas simplecufft vector-add "
+     "scalarprod reduction histogram transpose convolutionfft2d convolutionseparable "
+     "sortingnetworks radixsortthrust particles simplestreams simplep2p asyncapi "
+     "simpleatomicintrinsics cdpsimpleprint bilateralfilter boxfilter volumerender marchingcubes "
+     "simpleipc cudaopenmp scan fastwalshtransform mersennetwister quasirandomgenerator "
+     "binomialoptions nvjpeg jacobicudagraphs immatensorcoregemm dmmatensorcoregemm "
      "cuda-sample cudatensorcoregemm", ""),
     # --- coins and passwords
     ("mining or cracking", OTHER, 0.96,
      "ethminer xmrig xmrig-cuda t-rex trex nbminer lolminer gminer miner phoenixminer "
      "teamredminer bzminer rigel srbminer-multi ccminer cgminer bminer wildrig-multi "
      "onezerominer nanominer hashcat hashcat.bin john folding fahclient fahcore-22 fahcore-23 "
-     "boinc boincmgr", ""),
+     "boinc boincmgr kawpowminer progpowminer nsfminer xmr-stak claymore ethdcrminer64 ewbf "
+     "tt-miner z-enemy kbminer bfgminer qli-client nanominer-cuda alephium-miner gpuowl prpll "
+     "cudalucas mfaktc mfakto genefer bitcrack cubitcrack keyhunt kangaroo vanitysearch "
+     "oclvanitygen profanity rcrack-cuda aircrack-ng pyrit fahcore-27 folding-at-home "
+     "hashtopolis salad quickminer excavator simplemining aleo-miner iron-miner mkxminer "
+     "bitminer dynex dynexsolve", ""),
     # --- simulation and data
     ("molecular dynamics", OTHER, 0.95,
-     "gmx gmx- mdrun lmp lmp- lammps namd charmm pmemd pmemd.cuda pmemd.cuda.mpi "
+     "gmx gmx- mdrun lmp lmp- lammps namd namd2 namd3 gpumd charmm genesis-md galamost mdgx "
+     "bd-box espresso pypresso atdyn gromacs mini-md minimd comd examinimd pmemd "
+     "pmemd.cuda pmemd.cuda.mpi "
      "pmemd.cuda-spfp sander hoomd openmm desmond gamess acemd acemd3 halmd spdyn", ""),
     ("simulation", OTHER, 0.94,
      "vasp vasp- pw.x cp.x ph.x cp2k.psmp cp2k nwchem qmcpack octopus berkeleygw siesta gpaw "
      "abinit quantum-espresso chroma milc openfoam simplefoam icofoam fluent ansys ansysdis "
      "starccm+ nekrs nek5000 pyfr specfem3d xspecfem3d wrf.exe cosmo amrex warpx picongpu "
      "gadget gadget4 arepo enzo athenapk nyx minife lulesh2.0 comsol abaqus lsdyna matlab "
+     "fluidx3d openlb palabos walberla lbmpy neko nekrs-bin hipbone seissol awp-odc pmcl3d vpic "
+     "smilei osiris xgc gtc gene gkeyll gs2 openqcd celer-sim opticks topas gate mcx mcxcl mcgpu "
+     "openmc gprmax xfdtd cst hfss altair radioss optistruct nastran nastran-gpu terachem quick "
+     "quick.cuda orca gaussian g16 psi4 inq rmg dftk yambo exciting sirius sirius.scf cholla "
+     "cholla.hydro ramses ramses-gpu castro maestro flash4 flashx pkdgrav3 bonsai2 enzo-e idefix "
+     "grchombo parthenon phantom athena swiftsim su3-rhmd amgx hypre quda-test icon fv3 mpas "
+     "atmosphere-model cesm ecmwf-ifs gamer mirage meep tidy3d palm cans afid streams "
+     "specfem3d-globe "
+     "xspecfem3d-globe xmeshfem3d pflotran resinsight opm flow-gpu eclipse intersect stoneridge "
+     "nvbio simulation mfixsolver dual-sphysics autodock-gpu autodock-gpu-128wi vina-gpu "
+     "uni-dock unidock rocs fastrocs openeye schrodinger glide "
      "dualsphysics dualsphysics5.2linux64 fun3d su2-cfd sw4 openmc shift geant4 quda", ""),
     ("cryo-EM", OTHER, 0.93,
      "relion relion- motioncor2 motioncor3 gctf ctffind cryosparc-compute cryosparcw "
      "cryosparc-compute.run imod tomo3d aretomo aretomo2", ""),
-    ("genomics", OTHER, 0.92, "pbrun fq2bam haplotypecaller cudaaligner racon-gpu mmseqs", ""),
+    ("genomics", OTHER, 0.92,
+     "pbrun fq2bam nvbowtie cellranger guppy-aligner kilosort kilosort4 suite2p "
+     "haplotypecaller cudaaligner racon-gpu mmseqs", ""),
     ("data frames and databases", OTHER, 0.92,
      "dask-cuda dask-cuda-worker dask-worker dask-scheduler dask.distributed "
-     "distributed.cli.dask-worker heavydb omnisci-server kinetica sqream brytlytdb pgstrom", ""),
+     "distributed.cli.dask-worker cuopt-server cugraph nemo-curator nemo-curator.scripts datatrove "
+     "dolma nvtabular blazingsql sirius-duckdb milvus qdrant heavydb omnisci-server "
+     "kinetica sqream brytlytdb pgstrom", ""),
+    ("data frames on the GPU", OTHER, 0.92, "cudf cudf.pandas cuml.accel nx-cugraph", ""),
     ("Dask worker", OTHER, 0.9, "dask", "cuda worker scheduler"),
     ("Spark executor", OTHER, 0.7, "coarsegrainedexecutorbackend spark-submit", ""),
     ("dashboard", OTHER, 0.85, "tensorboard tensorboard.main mlflow wandb aim visdom jtop", ""),
@@ -254,7 +341,7 @@ _ROWS: Final[tuple[_Row, ...]] = (
 
 def _tools() -> Mapping[str, tuple[Tool, ...]]:
     index: dict[str, tuple[Tool, ...]] = {}
-    for label, phase, confidence, names, verbs in _ROWS:
+    for label, phase, confidence, names, verbs in sorted(_ROWS, key=lambda row: not row[-1]):
         tool = Tool(label, phase, confidence, frozenset(names.split()), frozenset(verbs.split()))
         for name in tool.names:
             index[name] = (*index.get(name, ()), tool)

@@ -62,8 +62,8 @@ class Callback:
 def libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("transformers", "pytorch_lightning.callbacks", "lightning.pytorch.callbacks"):
         module = ModuleType(name)
-        module.TrainerCallback = TrainerCallback
-        module.Callback = Callback
+        module.TrainerCallback = TrainerCallback  # type: ignore[attr-defined]
+        module.Callback = Callback  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, name, module)
     for name in ("HuggingFace", "Lightning"):
         monkeypatch.delitem(vars(callbacks), name, raising=False)

@@ -117,9 +117,9 @@ class Heart:
             self._status = status
 
 
-def reloading(clock: Clock) -> tuple[str, str]:
+def reloading(clock: Clock) -> tuple[str, ...]:
     """What announces a reload; Type=notify-reload of systemd >= 253 wants to know since when."""
-    return "RELOADING=1", f"MONOTONIC_USEC={clock.monotonic_ns() // NS_PER_US}"
+    return "RELOADING=1", f"MONOTONIC_USEC={clock.monotonic_ns() // NS_PER_US}", "WATCHDOG=1"
 
 
 def status_text(snapshot: Snapshot | None, trouble: str) -> str:

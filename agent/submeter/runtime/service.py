@@ -180,6 +180,7 @@ class Service:
         """Starts everything, waits for the end, stops everything."""
         assert self._server is not None
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        faulthandler.enable()  # a watchdog's SIGABRT then says what every thread was at
         _allow_many_connections()
         ended = self._agent.ended
         thread = threading.Thread(

@@ -172,7 +172,7 @@ def test_an_abstract_address(clock: FakeClock) -> None:
         server.bind(f"\0submeter-test-{os.getpid()}")
         ServiceManager(f"@submeter-test-{os.getpid()}").tell(*reloading(clock))
         server.settimeout(5)
-        first, second = server.recv(4_096).decode().split("\n")
+        first, second, _ = server.recv(4_096).decode().split("\n")
     assert first == "RELOADING=1"
     assert second == f"MONOTONIC_USEC={clock.monotonic_ns() // 1_000}"
 

@@ -94,10 +94,11 @@ format: $(VENV)/.installed-dev ## formats the code and repairs what can be repai
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-docs: $(VENV)/.installed ## generates the documentation that comes from the code
+docs: $(VENV)/.installed-dev ## generates the documentation that comes from the code
 	$(BIN)/submeter config docs --format markdown > docs/configuration.md
 	$(BIN)/submeter config docs --format toml > deploy/submeter.toml
 	$(BIN)/python -m submeter_exporters docs/exporters.md
+	cd deploy/grafana && $(CURDIR)/$(BIN)/python -m submeter_dashboards dashboards
 
 bench: $(VENV)/.installed-dev ## the benchmarks, one after the other
 	@for each in benchmarks/bench_*.py; do \

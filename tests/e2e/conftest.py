@@ -136,8 +136,11 @@ class Prometheus:
 @pytest.fixture
 def prometheus(
     tmp_path: Path, free_port: Callable[[], int], wait_for: Callable[..., Any]
-) -> Iterator[Callable[[str], Prometheus]]:
-    """Starts the Debian package's `prometheus` on loopback, scraping one target each 0.5 s."""
+) -> Iterator[Callable[..., Prometheus]]:
+    """Starts the Debian package's `prometheus` on loopback, scraping one target each 0.5 s.
+
+    ``rules`` is a pattern of rule files that it loads.
+    """
     binary = shutil.which("prometheus")
     if binary is None:
         if os.environ.get("CI"):
@@ -145,10 +148,11 @@ def prometheus(
         pytest.skip("no `prometheus` here; apt-get install prometheus")
     running: list[Prometheus] = []
 
-    def launch(target: str) -> Prometheus:
+    def launch(target: str, rules: str = "") -> Prometheus:
         config = tmp_path / "prometheus.yml"
         config.write_text(
             "global: {scrape_interval: 500ms, scrape_timeout: 400ms}\n"
+            f"rule_files: ['{rules}']\n"
             "scrape_configs:\n"
             f"- {{job_name: submeter, static_configs: [{{targets: ['{target}']}}]}}\n"
         )

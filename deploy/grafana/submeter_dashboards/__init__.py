@@ -1,0 +1,1 @@
+"""Three Grafana dashboards as code: metrics of submeter in, dashboard JSON out."""

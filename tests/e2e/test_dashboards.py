@@ -1,0 +1,121 @@
+"""Every panel of every dashboard, asked of a real Prometheus of a simulated node: none is empty."""
+
+import json
+import math
+import re
+import time
+import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from submeter_dashboards.reading import Target, defaults, filled, legend_labels, targets
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+DASHBOARDS = sorted((ROOT / "deploy/grafana/dashboards").rglob("*.json"))
+SCENARIO = Path(__file__).parent / "dashboards.toml"
+WINDOW = "15s"
+
+# Nothing of it exists in the simulated node; Grafana offers only "All" then.
+NO_VALUES = {"cluster", "namespace"}
+
+
+def test_no_panel_is_empty(
+    agent: Callable[..., Any],
+    prometheus: Callable[..., Any],
+    wait_for: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    process = agent(
+        *("--backend", "mock", "--scenario", str(SCENARIO)),
+        *("--set", "node.power_budget_watts=2000"),
+    )
+    server = prometheus(process.url.removeprefix("http://"), rules=str(_quick_rules(tmp_path)))
+    documents = {path: json.loads(path.read_text(encoding="utf-8")) for path in DASHBOARDS}
+
+    waiting = [
+        (f"{path.parent.name}/{path.name}, {target.panel}/{target.ref}", target, defaults(document))
+        for path, document in documents.items()
+        for target in targets(document)
+    ]
+    said: dict[str, str] = {}
+
+    def all_answered() -> bool:
+        """Asks again what has no good answer yet."""
+        for name, target, values in waiting:
+            said[name] = _complaint(server.process, target, values)
+        waiting[:] = [each for each in waiting if said[each[0]]]
+        return not waiting
+
+    # The cross-check needs half a minute of readings, the floors a few seconds of rest.
+    try:
+        wait_for(all_answered, "a figure in every panel", patience_s=120)
+    except AssertionError:
+        pytest.fail("\n".join(f"{name}: {said[name]}" for name, *_ in waiting))
+    for document in documents.values():
+        _check_variables(server.process, document)
+    _check_both_sources_agree(server)
+
+
+def _quick_rules(tmp_path: Path) -> Path:
+    """The recording rules in quick motion: evaluated each second, and with short memories."""
+    folder = tmp_path / "rules"
+    folder.mkdir()
+    for path in (ROOT / "deploy/prometheus/rules").glob("*.yml"):
+        text = path.read_text(encoding="utf-8").replace("interval: 1m", "interval: 1s")
+        text = text.replace("[5m]", f"[{WINDOW}]")
+        (folder / path.name).write_text(text, encoding="utf-8")
+    return folder / "*.yml"
+
+
+def _ask(process: Any, path: str, **parameters: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(
+        process.get(f"/api/v1/{path}?{urllib.parse.urlencode(parameters, doseq=True)}")
+    )
+    assert answer["status"] == "success", answer
+    assert not answer.get("warnings"), answer
+    assert not answer.get("infos"), answer
+    return answer
+
+
+def _complaint(process: Any, target: Target, values: dict[str, str]) -> str:
+    """What is wrong with the answer to a panel's query; empty if nothing is."""
+    expr = filled(target.expr, values, window=WINDOW, span="1m")
+    now = time.time()
+    if target.instant:
+        rows = _ask(process, "query", query=expr, time=now)["data"]["result"]
+        figures = [float(row["value"][1]) for row in rows]
+    else:
+        window = {"start": now - 10, "end": now, "step": 1}
+        rows = _ask(process, "query_range", query=expr, **window)["data"]["result"]
+        figures = [float(value) for row in rows for _, value in row["values"]]
+    if not rows:
+        return f"empty: {expr}"
+    if not all(map(math.isfinite, figures)):
+        return f"not a number: {expr}"
+    missing = legend_labels(target.legend) - set.union(*(set(row["metric"]) for row in rows))
+    return f"no label {sorted(missing)}: {expr}" if missing else ""
+
+
+def _check_variables(process: Any, document: dict[str, Any]) -> None:
+    for variable in document["templating"]["list"]:
+        if variable["type"] != "query" or variable["name"] in NO_VALUES:
+            continue
+        match = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"])
+        assert match
+        selector = filled(match[1], defaults(document))
+        answer = _ask(process, f"label/{match[2]}/values", **{"match[]": selector})
+        assert answer["data"], variable["name"]
+
+
+def _check_both_sources_agree(server: Any) -> None:
+    """What the rules recorded is what the counters say."""
+    raw = f"sum by (phase) (rate(submeter_energy_joules_total[{WINDOW}]))"
+    recorded = "sum by (phase) (cluster_phase_component:submeter_power_watts:rate5m)"
+    rows = {row["metric"]["phase"]: float(row["value"][1]) for row in server.query(recorded)}
+    for row in server.query(raw):
+        assert rows[row["metric"]["phase"]] == pytest.approx(float(row["value"][1]), rel=0.1, abs=1)

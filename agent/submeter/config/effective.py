@@ -100,9 +100,13 @@ def _check_together(config: Config) -> None:
         raise config.error(
             "backend", 'backend "replay" needs a recording to play: set replay.trace (--trace FILE)'
         )
-    if config.web.listen.is_remote and not config.web.allow_remote:
+    web = config.web
+    asks_who = web.config_file is not None or web.bearer_tokens_file is not None
+    # Whether what those files say does ask everybody is only known when they are read.
+    if web.listen.is_remote and not web.allow_remote and not asks_who:
         raise config.error(
             "web.listen",
             f"web.listen {config.web.listen} can be reached from other machines and nobody is "
-            "asked who they are: set web.allow_remote = true if that is meant",
+            "asked who they are: set web.config_file or web.bearer_tokens_file so that they "
+            "are, or web.allow_remote = true if that is meant",
         )

@@ -147,7 +147,24 @@ class Web:
         default=False,
         metadata=_about(
             boolean(),
-            "Lets web.listen be reachable from other machines; nobody is asked who they are.",
+            "Lets web.listen be reachable from other machines though nobody is asked who they are.",
+        ),
+    )
+    config_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            path(),
+            "TLS, client certificates and passwords: a web-config.yml of Prometheus; needs "
+            "submeter[web].",
+            example='"web-config.yml"',
+        ),
+    )
+    bearer_tokens_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            path(),
+            "Bearer tokens that let in, one a line.",
+            example='"bearer-tokens"',
         ),
     )
 

@@ -13,6 +13,7 @@ import resource
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,7 @@ from submeter.settlement import About, Settlement
 from submeter.units import UJ_PER_J, decimal
 from submeter.web.app import routes
 from submeter.web.broadcast import Broadcast
+from submeter.web.gate import Gate
 from submeter.web.server import Server
 from submeter.workloads.labels import Labels
 from submeter.workloads.procfs import user_name
@@ -155,6 +157,8 @@ class Service:
             label_requests=lambda: self._label_server.requests() if self._label_server else {},
             exporters=lambda: tuple(outlet.state() for outlet in self._outlets),
         )
+        self._gate: Gate | None = None
+        self._login_workers = ThreadPoolExecutor(1, "login")  # no thread until somebody logs in
         self._server: Server | None = None
         self._server_thread: threading.Thread | None = None
 
@@ -171,8 +175,15 @@ class Service:
         )
         table = routes(self._snapshot, self._outlets, self._hub, self._agent.not_ready)
         web = self._config.web
+        if web.config_file is not None or web.bearer_tokens_file is not None:
+            self._gate = Gate(web.config_file, web.bearer_tokens_file, self._login_workers)
+            self._gate.open()
         self._server = Server(
-            table, web.listen.host, web.listen.port, allow_remote=web.allow_remote
+            table,
+            web.listen.host,
+            web.listen.port,
+            allow_remote=web.allow_remote,
+            gate=self._gate,
         )
         return self._server.bind()
 
@@ -236,6 +247,7 @@ class Service:
             self._server_thread.join(timeout=2.0)
         elif self._server is not None:
             self._server.close()
+        self._login_workers.shutdown(wait=False, cancel_futures=True)
         for helper in (self._label_server, self._pod_watch):
             if helper is not None:
                 helper.stop()

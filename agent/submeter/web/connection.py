@@ -1,6 +1,6 @@
 """One client's transport in, its requests answered, with a deadline on every wait.
 
-READING ──request──▶ WRITING ──written──▶ IDLE ──byte──▶ READING …
+READING ─▶ (ASKING) ─▶ WRITING ──written──▶ IDLE ──byte──▶ READING …
    │                    └──▶ STREAMING         │
    └──what it sent is wrong, too big or too late──▶ LEAVING (tells why, then closes)
 """
@@ -24,6 +24,7 @@ _RESET: Final = pack("ii", 1, 0)  # struct linger: on, for 0 s
 
 class _Phase(Enum):
     READING = auto()
+    ASKING = auto()  # whether who sent the request may come in
     WRITING = auto()
     IDLE = auto()
     STREAMING = auto()
@@ -38,7 +39,8 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop) -> None:
         self._desk = desk
         self._loop = loop
-        self._wire = Wire(desk.limits.header_bytes, desk.limits.target_bytes)
+        headers = () if desk.gate is None else desk.gate.headers
+        self._wire = Wire(desk.limits.header_bytes, desk.limits.target_bytes, headers)
         self._phase = _Phase.READING
         self._unsent = memoryview(b"")
         self._drained = asyncio.Event()
@@ -50,8 +52,14 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.set_write_buffer_limits(high=0)  # "drained" is then: the kernel has it all
+        # "Drained" is then: the kernel has it all. asyncio's TLS pauses for good at 0.
+        is_tls = transport.get_extra_info("sslcontext") is not None
+        transport.set_write_buffer_limits(high=int(is_tls), low=0)
         self._drained.set()
+        gate = self._desk.gate
+        if gate is not None and not gate.may_connect(transport):
+            transport.abort()
+            return
         self._desk.admit(self)
         self._expect(self._desk.limits.header_s)
 
@@ -69,7 +77,10 @@ class Connection(asyncio.BufferedProtocol):
             self._read()
 
     def eof_received(self) -> bool:
-        return self._phase is _Phase.WRITING  # it may still be reading: finish, then close
+        return self._phase in (
+            _Phase.ASKING,
+            _Phase.WRITING,
+        )  # it may still be reading: finish, then close
 
     def pause_writing(self) -> None:
         self._drained.clear()
@@ -79,7 +90,8 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self._drained.set()
         if self._phase is _Phase.WRITING:
-            self._write_on()
+            # Not at once: with TLS we are inside of `write`, called by `_write_on` itself.
+            self._loop.call_soon(self._write_on)
         elif self._phase is _Phase.STREAMING:
             self._expect_nothing()
 
@@ -109,7 +121,23 @@ class Connection(asyncio.BufferedProtocol):
         elif request is not None:
             self._desk.completed(self)
             self._phase = _Phase.WRITING
+            self._transport.pause_reading()
+            if self._desk.gate is None:
+                self._answer(request)
+            else:
+                self._phase = _Phase.ASKING
+                self._expect(self._desk.limits.login_s)
+                self._desk.gate.ask(request, lambda refusal: self._asked(request, refusal))
+
+    def _asked(self, request: Request, refusal: Response | None) -> None:
+        """Who sent it may come in, or not; that may have taken a while."""
+        if self._transport.is_closing():
+            return
+        self._phase = _Phase.WRITING
+        if refusal is None:
             self._answer(request)
+        else:
+            self._respond(refusal)
 
     def _answer(self, request: Request) -> None:
         answer: Response | Stream = text("something went wrong here; see the log", 500)
@@ -120,6 +148,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._respond(answer)
             elif self._desk.may_stream(self):
                 self._phase = _Phase.STREAMING
+                self._transport.resume_reading()  # so that its end is seen
                 self._expect_nothing()
                 self._pump = self._loop.create_task(self._stream(answer))
             else:
@@ -129,12 +158,13 @@ class Connection(asyncio.BufferedProtocol):
         head, body = self._wire.whole(response)
         self._unsent = memoryview(body)[_SLICE:]
         self._expect(self._desk.limits.write_s)
-        self._transport.pause_reading()
         self._transport.write(head + body[:_SLICE])
         self._write_on()
 
     def _write_on(self) -> None:
         """Gives the transport more as long as the kernel takes it; goes on when it has all."""
+        if self._phase is not _Phase.WRITING:
+            return
         while self._unsent and self._drained.is_set() and not self._transport.is_closing():
             part, self._unsent = self._unsent[:_SLICE], self._unsent[_SLICE:]
             self._transport.write(part)
@@ -188,10 +218,14 @@ class Connection(asyncio.BufferedProtocol):
         """Says goodbye and waits a moment for the client to hang up: closing with its bytes
         unread would reset the connection before it has read our answer."""
         self._phase = _Phase.LEAVING
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+        if self._transport.is_closing():
+            return
+        self._transport.resume_reading()
+        if self._transport.can_write_eof():
             self._transport.write_eof()
             self._expect(self._desk.limits.linger_s)
+        else:  # TLS says goodbye by itself, and waits for the answer
+            self._transport.close()
 
     def _expect(self, seconds: float) -> None:
         """Something has to happen within so many seconds."""

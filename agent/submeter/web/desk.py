@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from submeter.web.gate import Gate
 from submeter.web.http import Request, Response, Routes, Stream, text
 
 RECEIVE_BYTES: Final = 16 * 1024
@@ -17,6 +18,7 @@ class Limits:
     streams: int = 64
     header_s: float = 5.0  # from the first byte (or the connection) to a whole request
     write_s: float = 10.0  # to take a response
+    login_s: float = 30.0  # for a password to be compared, and those before it
     idle_s: float = 30.0  # between two requests
     linger_s: float = 1.0  # to read why it was refused
     header_bytes: int = 16 * 1024
@@ -34,12 +36,15 @@ class Guest(Protocol):
 class Desk:
     """Owns the list of connections. Used by the server's thread only."""
 
-    def __init__(self, routes: Routes, limits: Limits, capacity: int) -> None:
+    def __init__(
+        self, routes: Routes, limits: Limits, capacity: int, gate: Gate | None = None
+    ) -> None:
         self.limits = limits
         self.buffer = memoryview(bytearray(RECEIVE_BYTES))
         """Shared: what is received is copied out before anybody else receives."""
         self._routes = routes
         self._capacity = capacity
+        self.gate = gate
         self._silent: dict[Guest, None] = {}  # oldest first: no request completed yet
         self._served: dict[Guest, None] = {}  # longest unused first
         self._streaming: set[Guest] = set()

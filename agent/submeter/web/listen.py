@@ -27,8 +27,9 @@ def listen(host: str, port: int, *, allow_remote: bool = False) -> list[socket.s
     if not allow_remote and not all(_is_loopback(address) for _, address in addresses):
         raise InputError(
             f"refusing to listen on {where}: other machines could read who uses these GPUs, and "
-            "nobody is asked who they are; listen on 127.0.0.1, or set web.allow_remote = true "
-            "where a firewall or proxy stands before it"
+            "nobody is asked who they are; listen on 127.0.0.1, set web.config_file with users or "
+            "client certificates, or web.allow_remote = true where a firewall or proxy stands "
+            "before it"
         )
     with ExitStack() as opened:
         sockets: list[socket.socket] = []

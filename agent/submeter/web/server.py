@@ -8,8 +8,10 @@ from typing import Any, Final, Protocol
 
 from submeter.web.connection import Connection
 from submeter.web.desk import Desk, Limits
+from submeter.web.doors import Doors
+from submeter.web.gate import Gate
 from submeter.web.http import Routes
-from submeter.web.listen import BACKLOG, listen
+from submeter.web.listen import listen
 
 _LOG = logging.getLogger(__name__)
 _STOP_POLL_S: Final = 0.5  # a wake-up costs 40 µs or more, for years
@@ -35,12 +37,14 @@ class Server:
         *,
         allow_remote: bool = False,
         limits: Limits | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._routes = routes
         self._host = host
         self._port = port
         self._allow_remote = allow_remote
         self._limits = limits or Limits()
+        self._gate = gate
         self._sockets: list[socket.socket] = []
 
     def bind(self) -> str:
@@ -48,9 +52,12 @@ class Server:
 
         Returns the URL of the page. Raises InputError and ListenFailed as `listen` does.
         """
-        self._sockets = listen(self._host, self._port, allow_remote=self._allow_remote)
+        gate = self._gate
+        allow_remote = self._allow_remote or (gate is not None and gate.asks_who)
+        self._sockets = listen(self._host, self._port, allow_remote=allow_remote)
         host, port = self._sockets[0].getsockname()[:2]
-        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+        scheme = "http" if gate is None or gate.context is None else "https"
+        return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
 
     def run(self, stop: StopFlag) -> None:
         """Serves until ``stop`` is set (seen within 0.5 s), then closes everything it has."""
@@ -65,15 +72,13 @@ class Server:
     async def _serve(self, stop: StopFlag) -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_log)
-        desk = Desk(self._routes, self._limits, _connections(self._limits.connections))
-        servers = [
-            await loop.create_server(lambda: Connection(desk, loop), sock=sock, backlog=BACKLOG)
-            for sock in self._sockets
-        ]
+        room = _connections(self._limits.connections)
+        desk = Desk(self._routes, self._limits, room, self._gate)
+        doors = Doors(self._sockets, lambda: Connection(desk, loop), self._gate)
+        await doors.open()
         while not stop.is_set():
             await asyncio.sleep(_STOP_POLL_S)
-        for server in servers:
-            server.close()
+        doors.close()
         desk.close()
         await asyncio.sleep(0)  # lets connection_lost run
 

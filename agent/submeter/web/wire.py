@@ -31,9 +31,13 @@ class Refusal(NamedTuple):
 class Wire:
     """One connection's parser and writer. Knows no transport."""
 
-    def __init__(self, header_bytes: int, target_bytes: int) -> None:
+    def __init__(
+        self, header_bytes: int, target_bytes: int, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """``headers``: of every answer, in place of ours of the same name."""
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=header_bytes)
         self._target_bytes = target_bytes
+        self._headers = tuple({**dict(_SECURITY), **dict(headers)}.items())
         self.head_only = False
 
     def receive(self, data: bytes) -> None:
@@ -76,7 +80,9 @@ class Wire:
     def begin(self, status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
         """The head of an answer."""
         reason = HTTPStatus(status).phrase.encode()
-        response = h11.Response(status_code=status, reason=reason, headers=[*headers, *_SECURITY])
+        response = h11.Response(
+            status_code=status, reason=reason, headers=[*headers, *self._headers]
+        )
         return self._http.send(response) or b""
 
     def chunk(self, data: bytes) -> bytes:

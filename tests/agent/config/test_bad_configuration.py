@@ -21,7 +21,8 @@ LISTEN = 'web.listen must be "HOST:PORT", such as "127.0.0.1:10046" or "[::1]:10
 BUDGET = "node.power_budget_watts must be a number from 1 to 10000000 (W), found"
 REMOTE = (
     "can be reached from other machines and nobody is asked who they are: "
-    "set web.allow_remote = true if that is meant"
+    "set web.config_file or web.bearer_tokens_file so that they are, or "
+    "web.allow_remote = true if that is meant"
 )
 
 FILES = [
@@ -43,7 +44,12 @@ FILES = [
     ("\n\n[samplng]\nrate_hz = 1", 3, "unknown key samplng; did you mean sampling?"),
     ("[footprint]\npue = 1.2", 1, f"unknown key footprint; {TOP}"),
     ("colour = 'red'", 1, f"unknown key colour; {TOP}"),
-    ("[web]\ncolour = 'red'", 2, "unknown key web.colour; known are web.allow_remote, web.listen"),
+    (
+        "[web]\ncolour = 'red'",
+        2,
+        "unknown key web.colour; known are web.allow_remote, web.bearer_tokens_file, "
+        "web.config_file, web.listen",
+    ),
     ('"web.listen" = "127.0.0.1:1"', 1, 'unknown key "web.listen"; did you mean web.listen?'),
     ('"" = 1', 1, f'unknown key ""; {TOP}'),
     (f"{'k' * 99} = 1", 1, f"unknown key {'k' * 60}…; {TOP}"),

@@ -14,13 +14,15 @@ from submeter.model import Owner, ProcessFacts, Verdict
 from submeter.runtime.address import listening
 from submeter.runtime.labels import Answer, LabelServer
 from submeter.runtime.levels import LevelPage
-from submeter.runtime.pods import PodWatch
+from submeter.runtime.pods import Names, PodWatch
 from submeter.workloads import ProcessTable, ProcfsSource
+from submeter.workloads.containers import ContainerNames
 from submeter.workloads.labels import Labels
-from submeter.workloads.naming import Locate, owner
+from submeter.workloads.naming import JobOf, Locate, by_cgroup, owner
 from submeter.workloads.operator import compiled, judge, workload
 from submeter.workloads.placement import placement
 from submeter.workloads.pods import PodNames
+from submeter.workloads.slurm import SlurmJobs, available, listing
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +30,7 @@ _SYSTEM_STATE: Final = Path("/var/lib/submeter")
 
 
 def process_table(
-    config: Config, processes: ProcessSource, labels: Labels, locate: Locate
+    config: Config, processes: ProcessSource, labels: Labels, locate: Locate, job_of: JobOf
 ) -> ProcessTable:
     """The table of a running agent, with the operator's rules and what jobs say themselves."""
     rules = tuple(
@@ -37,17 +39,34 @@ def process_table(
     )
 
     def name(facts: ProcessFacts, verdict: Verdict) -> Owner:
-        return owner(facts, verdict, locate=locate, ruled=workload(rules, facts, locate))
+        ruled = workload(rules, facts, locate)
+        return owner(facts, verdict, locate=locate, job_of=job_of, ruled=ruled)
 
     return ProcessTable(processes, judge=judge(rules, locate), name=name, labels=labels)
 
 
-def pods(config: Config) -> tuple[PodWatch | None, Locate]:
-    """What keeps the names of pods fresh, on a node that has a kubelet; and who asks for them."""
-    names = PodNames(config.classify.kubelet_socket)
-    if config.backend != "nvml" or not names.has_kubelet():
-        return None, placement
-    return PodWatch(names), names.locate
+def places(config: Config, processes: ProcessSource) -> tuple[PodWatch | None, Locate, JobOf]:
+    """What keeps the names of pods, containers and jobs fresh, on a node that has any; and who
+    asks for them."""
+    if config.backend != "nvml":
+        return None, placement, by_cgroup
+    fresh: list[Names] = []
+    locate: Locate = placement
+    job_of: JobOf = by_cgroup
+    pods = PodNames(config.classify.kubelet_socket)
+    if pods.has_kubelet():
+        fresh.append(pods)
+        locate = pods.locate
+    containers = ContainerNames(locate)
+    if containers.has_manager():
+        fresh.append(containers)
+        locate = containers.locate
+    scontrol = available()
+    if scontrol is not None:
+        jobs = SlurmJobs(processes.identify, lambda: listing(scontrol))
+        fresh.append(jobs)
+        job_of = jobs.job_of
+    return PodWatch(*fresh) if fresh else None, locate, job_of
 
 
 def label_server(

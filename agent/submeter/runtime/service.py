@@ -36,7 +36,7 @@ from submeter.runtime.answers import answers
 from submeter.runtime.assembly import backend_of, clock_of
 from submeter.runtime.committing import Committer
 from submeter.runtime.ending import Ending
-from submeter.runtime.identity import label_server, pods, process_table
+from submeter.runtime.identity import label_server, places, process_table
 from submeter.runtime.labels import LabelServer
 from submeter.runtime.levels import LevelPage
 from submeter.runtime.notify import Heart, reloading, service_manager
@@ -144,8 +144,8 @@ class Service:
         )
         self._labels = Labels()
         self._label_server: LabelServer | None = None
-        self._pod_watch, locate = pods(config)
-        table = process_table(config, backend.processes, self._labels, locate)
+        self._pod_watch, locate, job_of = places(config, backend.processes)
+        table = process_table(config, backend.processes, self._labels, locate, job_of)
         settlement = Settlement(about, ledger, table, self._node.watches)
         self._agent = Agent(
             clock,

@@ -5,15 +5,16 @@ variable and any command line, but not a place. The workload's name is the most 
 is, and never a command line or a path.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from submeter.model import Owner, ProcessFacts, Verdict
+from submeter.model import Owner, ProcessFacts, ProcessKey, Verdict
 from submeter.text import REPLACEMENT, printable
 from submeter.workloads.command import Command, base
 from submeter.workloads.placement import Placement, placement
 from submeter.workloads.recognise import command_of
-from submeter.workloads.rules import DECLARED_WORKLOAD
+from submeter.workloads.rules import DECLARED_WORKLOAD, RAY_JOB
 
 NAMELESS: Final = "(unknown)"
 _CHARACTERS: Final = 64
@@ -23,13 +24,30 @@ Locate = Callable[[str], Placement]
 """From a process's cgroup to its place: `placement`, or that with the pods' names."""
 
 
+JobOf = Callable[[ProcessKey, str], str]
+"""From a process and the job in its cgroup ("" if none) to its job: `by_cgroup`, or what asks
+Slurm."""
+
+
+def by_cgroup(_key: ProcessKey, job: str) -> str:
+    """The job as the cgroup says."""
+    return job
+
+
 def owner(
-    facts: ProcessFacts, verdict: Verdict, *, locate: Locate = placement, ruled: str = ""
+    facts: ProcessFacts,
+    verdict: Verdict,
+    *,
+    locate: Locate = placement,
+    job_of: JobOf = by_cgroup,
+    ruled: str = "",
 ) -> Owner:
     """The labels. ``workload`` is the first of: declared (``SUBMETER_WORKLOAD``), what the
     operator's rules say (``ruled``), pod, Slurm job, container, systemd service, module, script,
     program, process name; else "(unknown)"."""
     place = locate(facts.cgroup)
+    if not (place.pod or place.container):
+        place = place._replace(job=job_of(facts.key, place.job))
     return Owner(
         phase=verdict.phase,
         workload=_workload(facts, place, ruled),
@@ -37,8 +55,19 @@ def owner(
         namespace=tidy(place.namespace),
         pod=tidy(place.pod),
         container=tidy(place.container),
-        job=tidy(place.job),
+        job=tidy(place.job or _ray_job(facts.environ)),
     )
+
+
+def _ray_job(environ: Mapping[str, str]) -> str:
+    """Ray gives its workers a job's number in the environment, which a tenant may change: it is
+    told from a Slurm job by its beginning, and never stands in the place of one."""
+    number = environ.get(RAY_JOB, "")
+    return f"ray-{number}" if _RAY_NUMBER.fullmatch(number) else ""
+
+
+_RAY_NUMBER: Final = re.compile(r"[0-9a-f]{8}")
+"""JobID::Hex(), four bytes: ray's src/ray/common/id.h."""
 
 
 def tidy(text: str) -> str:

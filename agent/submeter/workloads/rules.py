@@ -163,6 +163,8 @@ TITLES: Final = (
 
 DECLARED_PHASE: Final = "SUBMETER_PHASE"
 DECLARED_WORKLOAD: Final = "SUBMETER_WORKLOAD"
+RAY_JOB: Final = "RAY_JOB_ID"
+"""Set for its workers by the raylet: ray's src/ray/raylet/worker_pool.cc."""
 DECLARABLE: Final = frozenset({TRAINING, INFERENCE, OTHER})
 
 LAUNCHED_BY: Final[Mapping[str, str]] = {
@@ -253,6 +255,7 @@ ENVIRON_KEYS: Final[Mapping[bytes, str]] = {
         "WORLD_SIZE",
         "MASTER_PORT",
         "SLURM_JOB_NAME",
+        RAY_JOB,
         *ENVIRON_CUES,
         *LAUNCHED_BY,
     )

@@ -18,7 +18,10 @@ import pytest
 
 from submeter.model import Owner
 from submeter.workloads import ProcfsSource, recognise
+from submeter.workloads.containers import ContainerNames
 from submeter.workloads.naming import owner
+from submeter.workloads.placement import placement
+from submeter.workloads.slurm import SlurmJobs
 
 pytestmark = pytest.mark.slow
 
@@ -80,6 +83,13 @@ def _sleeper() -> int | None:
     return None
 
 
+def _listpids(conf: Path) -> bytes:
+    """`submeter.workloads.slurm.listing` of an unpacked Slurm."""
+    environ = {"LD_LIBRARY_PATH": f"{LIBRARIES}:{SLURM}", "SLURM_CONF": str(conf)}
+    command = [str(TOOLS / "usr/bin/scontrol"), "listpids"]
+    return subprocess.run(command, env=environ, capture_output=True, check=True).stdout
+
+
 def _owner(pid: int) -> Owner:
     source = ProcfsSource()
     key = source.identify(pid)
@@ -130,7 +140,16 @@ def test_a_container_of_podman(
         *("podman", "--root", short / "root", "--runroot", short / "run"),
         *("--cgroup-manager=cgroupfs", "--storage-driver=vfs"),
         *("--runtime", TOOLS / "usr/sbin/runc", "--conmon", TOOLS / "usr/bin/conmon"),
-        *("run", "--detach", "--rm", "--cidfile", cidfile, "--network=none", "--cgroupns=host"),
+        *(
+            "run",
+            "--detach",
+            "--rm",
+            "--name=trainer",
+            "--cidfile",
+            cidfile,
+            "--network=none",
+            "--cgroupns=host",
+        ),
         *("--ulimit", "nofile=1000:1000", "--ulimit", "nproc=1000:1000"),
         *("--rootfs", root, "/bin/sleep", JOB_S),
     )
@@ -140,6 +159,12 @@ def test_a_container_of_podman(
         container = cidfile.read_text()[:12]
         assert (found.container, found.workload) == (container, container)
         assert (found.pod, found.job) == ("", "")
+        node = tmp_path / "node/var/lib/containers"
+        node.mkdir(parents=True)
+        (node / "storage").symlink_to(short / "root")
+        names = ContainerNames(placement, tmp_path / "node")
+        assert names.refresh()
+        assert names.locate(Path(f"/proc/{pid}/cgroup").read_text()).container == "trainer"
     finally:
         os.kill(pid, 9)
         wait_for(lambda: _sleeper() is None, "the container's end")
@@ -197,5 +222,12 @@ PartitionName=p Nodes=ALL Default=YES MaxTime=INFINITE State=UP
     pid = wait_for(_sleeper, "the job's process")
     found = _owner(pid)
     assert (found.job, found.workload) == ("1", "job 1")
+    source = ProcfsSource()
+    process = source.identify(pid)
+    assert process is not None
+    jobs = SlurmJobs(source.identify, lambda: _listpids(conf))
+    assert jobs.job_of(process, "") == ""
+    assert jobs.refresh(), jobs.error
+    assert jobs.job_of(process, "") == "1"
     os.kill(pid, 9)
     wait_for(lambda: _sleeper() is None, "the job's end")

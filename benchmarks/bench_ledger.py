@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from submeter.ledger import DurableLedger
+from submeter.ledger.files import reading
 from submeter.ledger.opening import open_store
 from submeter.ledger.reader import open_reader
 from submeter.ledger.records import Session
@@ -89,7 +90,7 @@ def cost(directory: Path, per_gpu: int, bound_percent: float) -> bool:
     node.post_ns = node.commit_ns = 0
     for _ in range(SECONDS):
         node.settle(1, lambda gpu: workloads(gpu, names))
-    node.store.close()
+    node.store.finish()
     label = f"8 GPUs, {8 * per_gpu} accounts, a commit a second"
     post = node.post_ns / SECONDS / 1e7
     commit = node.commit_ns / SECONDS / 1e7
@@ -105,15 +106,14 @@ def size(directory: Path, days: float) -> bool:
         if step % 60 == 0:
             jobs[random.choice(GPUS)][random.randrange(4)] = f"job-{step % 1_000}"
         node.settle(10, lambda gpu: workloads(gpu, jobs[gpu]))
-    connection = node.store._connection
-    assert connection is not None
-    bytes_of = {
-        name: connection.execute(
-            f"SELECT count(*), sum(length(body) + length(hash) + 30) FROM {name}"
-        ).fetchone()
-        for name in ("tens", "minutes", "hours")
-    }
-    node.store.close()
+    node.store.finish()
+    with reading(directory) as connection:
+        bytes_of = {
+            name: connection.execute(
+                f"SELECT count(*), sum(length(body) + length(hash) + 30) FROM {name}"
+            ).fetchone()
+            for name in ("tens", "minutes", "hours")
+        }
     keep = Keep()
     kept_days = {"tens": keep.tens_days, "minutes": keep.minute_days, "hours": 365.0}
     year = sum(kept_days[name] / days * (total or 0) for name, (_, total) in bytes_of.items())
@@ -122,7 +122,7 @@ def size(directory: Path, days: float) -> bool:
     return verdict("a year of 8 GPUs", year * actual / stored / 1e6, 200, "MB")
 
 
-def reading(directory: Path) -> bool:
+def read(directory: Path) -> bool:
     """A month by the hour, from the same ledger again and again."""
     before = time.perf_counter()
     pieces = 0
@@ -150,7 +150,7 @@ def main() -> int:
         passed.append(cost(Path(scratch) / "a", 25, 0.3))
         passed.append(cost(Path(scratch) / "b", 200, 0.3))
         passed.append(size(Path(scratch) / "c", 1.0))
-        passed.append(reading(Path(scratch) / "c"))
+        passed.append(read(Path(scratch) / "c"))
     return 0 if all(passed) else 1
 
 

@@ -97,7 +97,7 @@ def book(directory: Path, days: int, every_s: int) -> None:
         if step * every_s % 3_600 == 0:
             ledger.commit(end_ns, START_S * NS_PER_S + end_ns)
     ledger.commit(end_ns, START_S * NS_PER_S + end_ns)
-    store.close()
+    store.finish()
 
 
 def _info(gpu: int) -> GpuInfo:

@@ -369,6 +369,16 @@ class Histogram:
     sum_ns: int
 
 
+class Counted(NamedTuple):
+    """What was counted of one GPU, beside energy, since the ledger began."""
+
+    samples: int = 0
+    missed_ticks: int = 0
+    call_ns: Mapping[str, int] = {}  # time spent in each NVML call
+    errors: Mapping[tuple[str, str], int] = {}  # (call, error) → count
+    throttle_ns: Mapping[str, int] = {}  # by reason
+
+
 @dataclass(frozen=True, slots=True)
 class AgentUse:
     """What the agent itself has cost: CPU time since its start, memory now."""
@@ -409,6 +419,7 @@ class Snapshot:
     power_mw: Mapping[Account, int] = field(default_factory=dict)  # last settlement, by account
     standard_error_uj: Mapping[Account, int] = field(default_factory=dict)  # of splitting
     remembered: Mapping[str, int] = field(default_factory=dict)  # GPU UUID → index it had last
+    absent: tuple[Counted, ...] = ()  # what was counted of GPUs that only the ledger remembers
     components_up: Mapping[str, bool] = field(default_factory=dict)
     lateness: Histogram | None = None
     folded_series: int = 0  # accounts that went to workload="(other)"

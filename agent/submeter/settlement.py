@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from submeter.attribution import FloorLearner, Programs, split
+from submeter.counted import AGENT, histogram, histogram_names, names, of_names
 from submeter.ledger import DurableLedger, Ledger
 from submeter.ledger.memory import OTHER
 from submeter.metering import AVERAGE_LAG_NS, CrossCheck
@@ -16,6 +17,7 @@ from submeter.model import (
     Account,
     AgentUse,
     Component,
+    Counted,
     ExporterState,
     Floors,
     GpuState,
@@ -100,6 +102,7 @@ class Settlement:
         self._table.observe(_keys(watches), now_ns)
         for watch in watches:
             self._settle_gpu(watch, now_ns)
+        self._count(watches, health)
         self._ledger.commit(now_ns, wall_ns)
         self._sequence += 1
         accounts = self._ledger.accounts()
@@ -121,7 +124,8 @@ class Settlement:
             power_mw=powers,
             standard_error_uj=self._standard_errors(),
             components_up=dict(health.components_up),
-            lateness=health.lateness,
+            lateness=self._lateness(health),
+            absent=self._absent(watches),
             agent=health.own,
             exporters=health.exporters,
             since_wall_ns=self._ledger.since_wall_ns,
@@ -130,6 +134,28 @@ class Settlement:
             power_budget_mw=self._about.power_budget_mw,
             notice=self._about.notice,
         )
+
+    def _count(self, watches: Sequence[GpuWatch], health: Health) -> None:
+        """Hands the ledger what was counted: all counters go on from one agent to the next."""
+        missed = health.missed_ticks or {}
+        for watch in watches:
+            uuid, tally = watch.info.uuid, watch.tally()
+            counted = Counted(
+                watch.samples, missed.get(uuid, 0), tally.call_ns, tally.errors, watch.throttle_ns
+            )
+            self._ledger.count(uuid, names(counted))
+        if health.lateness is not None:
+            self._ledger.count(AGENT, histogram_names(health.lateness))
+
+    def _lateness(self, health: Health) -> Histogram | None:
+        if health.lateness is None:
+            return None
+        return histogram(self._ledger.counts(AGENT), health.lateness.bounds_ns)
+
+    def _absent(self, watches: Sequence[GpuWatch]) -> tuple[Counted, ...]:
+        present = {AGENT, *(watch.info.uuid for watch in watches)}
+        found = self._ledger.all_counts().items()
+        return tuple(of_names(counts) for group, counts in found if group not in present)
 
     def _board(self, uuid: str, name: str = "") -> _Board:
         board = self._boards.get(uuid)
@@ -209,7 +235,7 @@ class Settlement:
         totals = self._ledger.totals(uuid)
         hung = uuid in health.hung
         up = watch.up and not hung
-        tally = watch.tally()
+        counted = of_names(self._ledger.counts(uuid))
         return GpuState(
             info=replace(
                 watch.info,
@@ -228,13 +254,13 @@ class Settlement:
             energy_by_method_uj=dict(totals.by_method_uj),
             suspect_uj=dict(totals.suspect_uj),
             unmetered_ns=dict(totals.unmetered_ns),
-            throttle_ns=dict(watch.throttle_ns),
+            throttle_ns=counted.throttle_ns,
             crosscheck_ppm=_crosscheck_ppm(self._board(uuid)),
             floors=_floors(self._board(uuid), watch),
-            samples=watch.samples,
-            missed_ticks=(health.missed_ticks or {}).get(uuid, 0),
-            call_ns=tally.call_ns,
-            errors=tally.errors,
+            samples=counted.samples,
+            missed_ticks=counted.missed_ticks,
+            call_ns=counted.call_ns,
+            errors=counted.errors,
         )
 
     def _views(self, watch: GpuWatch) -> tuple[ProcessView, ...]:

@@ -1,6 +1,7 @@
 """Killed at random instants, the ledger neither loses nor doubles a joule."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-KILLS = 1_000
+KILLS = 1_000 if os.environ.get("SUBMETER_TEST_ALL") else 200
 LOOP = Path(__file__).parent / "kill_loop.py"
 
 
@@ -28,14 +29,14 @@ def fast_directory(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_a_thousand_kills_lose_and_double_nothing(fast_directory: Path) -> None:
+def test_kills_lose_and_double_nothing(fast_directory: Path) -> None:
     seed = random.SystemRandom().getrandbits(32)
     done = subprocess.run(
         [sys.executable, str(LOOP), str(fast_directory), str(KILLS), str(seed)],
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=290,
     )
     assert done.returncode == 0, f"seed {seed}: {done.stderr[-4_000:]}"
     result: dict[str, Any] = json.loads(done.stdout)

@@ -102,8 +102,7 @@ def test_what_the_counter_gained_is_what_the_ledger_has_after_kills(
     tmp_path: Path,
 ) -> None:
     """Total = last raw counter − first raw counter, both as the hardware showed them."""
-    import sqlite3
-
+    from submeter.ledger.files import reading
     from submeter.ledger.reader import open_reader
     from submeter.ledger.states import parse_state
 
@@ -117,14 +116,13 @@ def test_what_the_counter_gained_is_what_the_ledger_has_after_kills(
         process.stop(signal.SIGKILL)
         with open_reader(state) as reader:
             totals = {total.gpu.position: total for total in reader.totals()}
-        connection = sqlite3.connect(state / "ledger.db")
         raw = {}
-        for gpu, text in connection.execute("SELECT gpu, state FROM open"):
-            meter = parse_state(text)
-            assert meter is not None
-            assert meter.counter is not None
-            raw[gpu - 1] = meter.counter.raw_uj
-        connection.close()
+        with reading(state) as connection:
+            for gpu, text in connection.execute("SELECT gpu, state FROM open"):
+                meter = parse_state(text)
+                assert meter is not None
+                assert meter.counter is not None
+                raw[gpu - 1] = meter.counter.raw_uj
         for gpu, total in totals.items():
             first_uj = firsts.setdefault(gpu, raw[gpu] - total.energy_uj)
             assert total.energy_uj == raw[gpu] - first_uj

@@ -45,6 +45,9 @@ steps = st.lists(
     min_size=1,
     max_size=40,
 )
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Nothing here depends on a disk, and waiting for one takes most of the time."""
+
 Step = tuple[int, int, str, dict[str, int], bool]
 
 
@@ -90,13 +93,13 @@ def read(directory: Path, since_s: int, until_s: int, edges: list[int]) -> Count
     return +found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(history=steps, jumps=st.booleans(), short=st.booleans(), seed=st.integers(0, 2**32))
 def test_roll_ups_retention_restarts_and_clocks_keep_every_sum(
     history: list[Step], jumps: bool, short: bool, seed: int
 ) -> None:
     keep = SHORT if short else Keep()
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as scratch:
         directory = Path(scratch) / "state"
         expected = keep_books(directory, history, keep, jumps=jumps)
         assert not audit(directory).problem
@@ -116,7 +119,7 @@ def test_roll_ups_retention_restarts_and_clocks_keep_every_sum(
 @settings(max_examples=40, deadline=None)
 @given(history=steps)
 def test_setting_the_clock_changes_no_joule(history: list[Step]) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as scratch:
         still = keep_books(Path(scratch) / "still", history, Keep(), jumps=False)
         jumped = keep_books(Path(scratch) / "jumped", history, Keep(), jumps=True)
         assert still == jumped

@@ -1,6 +1,7 @@
 """A ledger in, everything in it that is not as it was written out.
 
-Checked are: the structure of the file; the chains of hashes, from the beginning or from the row
+Checked are: the structure of the database; the records of the log that goes on from it; the
+chains of hashes, from the beginning or from the row
 that vouches for the oldest one left; that each longer row is the sum of the rows it covers, and
 covers each of them once; that the totals which rows carry are the sum of all energy so far; that
 every series and session a row names is there; and corrections. What a hash covers is in rows.py.
@@ -11,18 +12,17 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from submeter.errors import StateUnusable
 from submeter.ledger import chains
 from submeter.ledger.book import Tip
+from submeter.ledger.counts import PREFIX, parse_counts
 from submeter.ledger.files import DamagedFile, reading
 from submeter.ledger.load import checked_open
 from submeter.ledger.records import Gpu
 from submeter.ledger.rows import LEVELS, TOP, BadRow, Cover, Row, add_all, canonical, genesis
 from submeter.ledger.schema import CHAINED, TABLES, VERSION, version_of
-
-_ATTEMPTS: Final = 3
 
 Tell = Callable[[int, int], None]
 """Is told how many rows are done, and of how many."""
@@ -57,8 +57,7 @@ class _Chain(NamedTuple):
 def audit(directory: Path, progress: Tell = lambda _done, _all: None) -> Audit:
     """Checks the ledger of a state directory, whether an agent is writing or not.
 
-    Raises StateUnusable where there
-    is no ledger, or one of a newer version.
+    Raises StateUnusable where there is no ledger, or one of a newer version.
     """
     try:
         with reading(directory) as connection:
@@ -73,46 +72,26 @@ def audit(directory: Path, progress: Tell = lambda _done, _all: None) -> Audit:
 
 
 def _audit(connection: sqlite3.Connection, progress: Tell) -> Audit:
-    """Tries again where rows were removed by retention while it was reading; the last time in one
-    transaction, for which the agent has to wait."""
     found = Audit()
-    for attempt in range(1, _ATTEMPTS + 1):
-        version = _data_version(connection)
-        if attempt == _ATTEMPTS:
-            connection.execute("BEGIN")
-        found = Audit()
-        try:
-            _check(connection, found, progress)
-        except BadRow as error:
-            found.problem = str(error)
-        except chains.UNREADABLE as error:
-            found.problem = f"the file is damaged: {error}"
-        if not found.problem or _data_version(connection) == version:
-            break
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
+    try:
+        _check(connection, found, progress)
+    except BadRow as error:
+        found.problem = str(error)
+    except chains.UNREADABLE as error:
+        found.problem = f"the file is damaged: {error}"
     return found
-
-
-def _data_version(connection: sqlite3.Connection) -> int:
-    version: int = connection.execute("PRAGMA data_version").fetchone()[0]
-    return version
 
 
 def _check(connection: sqlite3.Connection, found: Audit, progress: Tell) -> None:
     _structure(connection)
-    own = not connection.in_transaction
-    if own:
-        connection.execute("BEGIN")
-    try:
-        found.ledger_id = ledger = chains.ledger_id(connection)
-        gpus = chains.gpus(connection, ledger)
-        known = _named(connection, ledger, gpus, found)
-        ends = [_chain(connection, gpu) for gpu in gpus]
-        strangers = _strangers(connection, {gpu.id for gpu in gpus})
-    finally:
-        if own:
-            connection.execute("COMMIT")
+    found.ledger_id = ledger = chains.ledger_id(connection)
+    gpus = chains.gpus(connection, ledger)
+    known = _named(connection, ledger, gpus, found)
+    ends = [_chain(connection, gpu) for gpu in gpus]
+    strangers = _strangers(connection, {gpu.id for gpu in gpus})
+    for name, body in chains.notes(connection, ledger).items():
+        if name.startswith(PREFIX):
+            parse_counts(body)
     if strangers:
         raise BadRow(strangers)
     count = _Count(found.rows, sum(sum(chain.tips) for chain in ends), progress)

@@ -7,7 +7,14 @@ from typing import Final
 from submeter.ledger.book import Tip
 from submeter.ledger.records import Gpu, Series
 from submeter.ledger.rows import LEVELS, BadRow, Row, Sealed, decode, link
-from submeter.ledger.schema import CHAINED, GPU_COLUMNS, chain_start, chained, gpu_hash
+from submeter.ledger.schema import (
+    CHAINED,
+    GPU_COLUMNS,
+    chain_start,
+    chained,
+    gpu_hash,
+    note_hash,
+)
 from submeter.model import Account, Component, Method, Owner, Phase
 
 CHUNK: Final = 1_000
@@ -100,3 +107,15 @@ def checked_rows(
             raise BadRow(f"{name}: changed since it was written")
         tip = Tip(sealed.seq, sealed.hash)
         yield sealed, decode(level, sealed.start_s, sealed.body)
+
+
+def notes(connection: sqlite3.Connection, ledger: str) -> dict[str, str]:
+    """Every note by its name. Raises BadRow for one that was changed."""
+    found: dict[str, str] = {}
+    for name, body, digest in connection.execute("SELECT name, body, hash FROM notes"):
+        if not isinstance(name, str) or not isinstance(body, str):
+            raise BadRow("notes: changed since they were written")
+        if note_hash(ledger, name, body) != digest:
+            raise BadRow(f"notes {name}: changed since it was written")
+        found[name] = body
+    return found

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from submeter.ledger.book import Book, Tip
+from submeter.ledger.counts import PREFIX, Counts, Table, counts_text
 from submeter.ledger.memory import OTHER, Ledger, Totals, check
 from submeter.ledger.records import (
     Chained,
@@ -18,13 +19,14 @@ from submeter.ledger.records import (
     Gpu,
     GpuHistory,
     Loaded,
+    Note,
     Open,
     Series,
     Session,
     series_values,
 )
 from submeter.ledger.rows import LEVELS, NO_COUNTER, Row, Sealed, encode, genesis, open_hash
-from submeter.ledger.schema import chained
+from submeter.ledger.schema import chained, note_hash
 from submeter.ledger.states import state_text
 from submeter.model import (
     Account,
@@ -108,13 +110,15 @@ class _View:
     accounts: Mapping[Account, int]
     gpus: Mapping[str, Totals]
     folded: int
+    counts: Table
 
 
 class _Live:
     """All totals as they are now. Sums are in lists, by number: with 1,600 accounts a commit would
     spend most of its time on finding them by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Table) -> None:
+        self.counts = Counts(counts)
         self.numbers: dict[Account, int] = {}
         self.gpus: dict[str, Totals] = {}
         self.folded: set[Account] = set()
@@ -150,7 +154,8 @@ class _Live:
             gpus[uuid] = copied = totals.copy()
             by_method = zip(_METHODS, self._by_method_uj[uuid], strict=True)
             copied.by_method_uj = {method: uj for method, uj in by_method if uj}
-        return _View(_Sums(self.numbers, self._energy_uj), gpus, len(self.folded))
+        sums = _Sums(self.numbers, self._energy_uj)
+        return _View(sums, gpus, len(self.folded), self.counts.copy())
 
 
 @dataclass(slots=True)
@@ -184,7 +189,7 @@ class DurableLedger:
         self._series: dict[tuple[Account, Method], Series] = {}
         self._shown_as: dict[int, Account] = {}
         self._books: dict[str, _GpuBook] = {}
-        self._live = _Live()
+        self._live = _Live(loaded.counts)
         self._views: dict[int, _View] = {}
         for series in loaded.series.values():
             self._know(series)
@@ -192,6 +197,7 @@ class DurableLedger:
             self._continue(history)
         self._durable = self._live.view()
         self._session = session._replace(id=loaded.sessions + 1, ledger=loaded.ledger_id)
+        self._counted = False
         self._chain("sessions", tuple(self._session))
         self.since_wall_ns: int | None = loaded.since_wall_ns or session.wall_ns
         """When the ledger began, by the wall clock of then: energies are counted from there."""
@@ -213,6 +219,20 @@ class DurableLedger:
     def totals(self, gpu_uuid: str) -> Totals:
         """The totals of one GPU that are durable; zeroes for one never seen."""
         return self._durable.gpus.get(gpu_uuid) or Totals()
+
+    def count(self, group: str, counted: Mapping[str, int]) -> None:
+        """Notes what a GPU's watch (``group`` is the UUID), or the agent itself (""), has counted
+        since it was made; with the next commit it is in `counts`."""
+        self._live.counts.take(group, counted)
+        self._counted = True
+
+    def counts(self, group: str) -> Mapping[str, int]:
+        """What was counted in a group since the ledger began, as far as it is durable."""
+        return self._durable.counts.get(group, {})
+
+    def all_counts(self) -> Mapping[str, Mapping[str, int]]:
+        """The same of all groups, GPUs that are gone included."""
+        return self._durable.counts
 
     def checkpoint(self, gpu_uuid: str) -> Checkpoint | None:
         """Where the last agent's meter stopped; None if that says nothing to this one."""
@@ -375,7 +395,13 @@ class DurableLedger:
             chained=tuple(row for _, row in self._chained),
             sealed=tuple(row for each in books for _, row in each.sealed),
             opens=tuple(each.open for each in books if each.open is not None),
+            notes=(self._note(),) if self._counted else (),
         )
+
+    def _note(self) -> Note:
+        name = PREFIX + self._session.backend
+        body = counts_text(self._live.counts.totals)
+        return Note(name, body, note_hash(self._loaded.ledger_id, name, body))
 
     def _keep_view(self) -> None:
         """Of views not shown yet, the oldest may be being written, and the newest has all."""

@@ -5,6 +5,7 @@ from typing import cast
 
 from submeter.ledger import chains
 from submeter.ledger.book import Tip
+from submeter.ledger.counts import PREFIX, parse_counts
 from submeter.ledger.records import Gpu, GpuHistory, Loaded, Series, Session
 from submeter.ledger.rows import (
     LEVELS,
@@ -23,7 +24,7 @@ from submeter.model import Checkpoint
 
 def load(connection: sqlite3.Connection, backend: str) -> Loaded:
     """Everything of the file that concerns GPUs of this backend. The rows that are summed for it
-    (all days, and what no longer row covers yet) are checked; `check.py` checks all.
+    (all days, and what no longer row covers yet) are checked; `audit.py` checks all.
 
     Raises BadRow, and sqlite3.DatabaseError where the file is no database any more.
     """
@@ -32,6 +33,8 @@ def load(connection: sqlite3.Connection, backend: str) -> Loaded:
     loaded.gpu_count = max((gpu.id for gpu in known), default=0)
     uuids = {gpu.id: gpu.uuid for gpu in known}
     ours = {gpu.id for gpu in known if gpu.backend == backend}
+    counts = chains.notes(connection, loaded.ledger_id).get(PREFIX + backend)
+    loaded.counts = {} if counts is None else parse_counts(counts)
     boots: dict[int, str] = {}
     for table in CHAINED:
         loaded.tips[table] = chain_start(loaded.ledger_id, table)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final, TypeVar
 
+from submeter.ledger.counts import Counts
 from submeter.model import (
     Account,
     Checkpoint,
@@ -62,6 +63,7 @@ class Ledger:
         self._folded: set[Account] = set()
         self.since_wall_ns: int | None = None
         """When it began: here nobody says."""
+        self._counts = Counts({})
 
     @property
     def folded_series(self) -> int:
@@ -75,6 +77,18 @@ class Ledger:
     def totals(self, gpu_uuid: str) -> Totals:
         """The live totals of one GPU; zeroes for one never seen."""
         return self._gpus.setdefault(gpu_uuid, Totals())
+
+    def count(self, group: str, counted: Mapping[str, int]) -> None:
+        """Notes what was counted in a group."""
+        self._counts.take(group, counted)
+
+    def counts(self, group: str) -> Mapping[str, int]:
+        """What was counted in a group."""
+        return self._counts.totals.get(group, {})
+
+    def all_counts(self) -> Mapping[str, Mapping[str, int]]:
+        """The same of all groups."""
+        return self._counts.totals
 
     def checkpoint(self, gpu_uuid: str) -> Checkpoint | None:  # noqa: ARG002
         """None: nobody was here before."""

@@ -5,22 +5,25 @@ one that can be proved, and the totals go on.
 """
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Final
 
 from submeter.errors import StateUnusable
+from submeter.ledger import log
 from submeter.ledger.records import Loaded
 from submeter.ledger.remains import remains_of
 from submeter.ledger.retention import Keep
 from submeter.ledger.salvage import write_remains
 from submeter.ledger.schema import FILE_NAME
-from submeter.ledger.store import Damaged, NotWritten, Store
+from submeter.ledger.store import Damaged, NotWritten, Store, aside
 from submeter.units import NS_PER_S
 
 _log = logging.getLogger(__name__)
 
 _JOURNAL: Final = "-journal"
-_FRESH: Final = "ledger.new"
+_SAVED: Final = "ledger.saved"
+"""A folder for the ledger that is made from what can be proved of a damaged one."""
 
 
 def open_store(
@@ -29,26 +32,23 @@ def open_store(
     """Opens the ledger, or a new one with what a damaged one still proves. Raises StateUnusable
     where none can be opened or made, as on a disk that is read-only.
 
-    May be killed at any moment: the damaged file stays in its place until the new one is
+    May be killed at any moment: the damaged ledger stays in its place until the new one is
     complete, and is then kept aside.
     """
     store = Store(directory / FILE_NAME, backend, keep)
-    fresh = directory / _FRESH
+    saved = directory / _SAVED / FILE_NAME
     try:
-        if fresh.exists() and not store.path.exists():
-            fresh.rename(store.path)  # killed between the two renames below
+        if saved.exists() and not store.path.exists():
+            saved.rename(store.path)  # killed between the two renames below
         try:
-            if not store.condemned.exists():
-                return store, store.open()
-            _log.error("%s was found damaged when it was written to", store.path)
+            return store, _opened(store, wall_ns)
         except Damaged as error:
             _log.error("%s", error)
-        saved = _save(store.path, Store(fresh, backend))
-        aside = quarantine(store.path, wall_ns // NS_PER_S)
-        fresh.rename(store.path)
-        store.condemned.unlink(missing_ok=True)
-        _log.warning("the damaged ledger is kept as %s; %s", aside, saved)
-        return store, store.open()
+        result = _save(store.path, Store(saved, backend))
+        kept = quarantine(store.path, wall_ns // NS_PER_S)
+        saved.rename(store.path)
+        _log.warning("the damaged ledger is kept as %s; %s", kept, result)
+        return store, _opened(store, wall_ns)
     except (NotWritten, Damaged) as error:
         raise StateUnusable(
             f"the ledger can't be used: {error}; choose another directory with --state-dir"
@@ -57,24 +57,32 @@ def open_store(
         raise StateUnusable(f"the ledger in {directory} can't be used: {error.strerror}") from error
 
 
-def _save(damaged: Path, fresh: Store) -> str:
-    for suffix in ("", _JOURNAL):
-        fresh.path.with_name(fresh.path.name + suffix).unlink(missing_ok=True)
-    try:
-        return write_remains(remains_of(damaged), fresh, fresh.open())
-    finally:
-        fresh.close()
-
-
 def quarantine(path: Path, now_s: int) -> Path:
-    """Renames a file, and the journal that belongs to it, to a name that was never used."""
-    for number in range(1_000):
-        suffix = f"-{number}" if number else ""
-        aside = path.with_name(f"{path.stem}.corrupt-{now_s}{suffix}")
-        if not aside.exists():
-            break
+    """Renames a database, and the journal that belongs to it, to a name that was never used."""
+    kept = aside(path, "corrupt", now_s)
     journal = path.with_name(path.name + _JOURNAL)
     if journal.exists():
-        journal.rename(aside.with_name(aside.name + _JOURNAL))
-    path.rename(aside)
-    return aside
+        journal.rename(kept.with_name(kept.name + _JOURNAL))
+    path.rename(kept)
+    return kept
+
+
+def _opened(store: Store, wall_ns: int) -> Loaded:
+    """Opens it; log files of another ledger than this are kept aside, too."""
+    loaded = store.open()
+    shutil.rmtree(store.path.parent / _SAVED, ignore_errors=True)
+    for each in log.all_segments(store.path.parent):
+        if each.ledger != log.short(loaded.ledger_id):
+            each.path.rename(aside(each.path, "corrupt", wall_ns // NS_PER_S))
+    return loaded
+
+
+def _save(damaged: Path, fresh: Store) -> str:
+    shutil.rmtree(fresh.path.parent, ignore_errors=True)
+    fresh.path.parent.mkdir(mode=0o700)
+    try:
+        result = write_remains(remains_of(damaged), fresh, fresh.open())
+        fresh.fold()
+        return result
+    finally:
+        fresh.close()

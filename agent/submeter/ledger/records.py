@@ -59,10 +59,19 @@ class Open(NamedTuple):
     hash: bytes
 
 
+class Note(NamedTuple):
+    """A named text that is replaced by newer ones: how far the log is folded in, what is counted
+    beside energy."""
+
+    name: str
+    body: str
+    hash: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Everything that is not in the file yet, for one transaction. Writing it twice is the same
-    as writing it once, and a later commit has all of an earlier one that was not written."""
+    """Everything that is not in the ledger yet. Writing it twice is the same as writing it once,
+    and a later commit has all of an earlier one that was not written."""
 
     number: int
     now_s: int  # wall clock
@@ -70,11 +79,12 @@ class Commit:
     chained: tuple[Chained, ...] = ()
     sealed: tuple[Sealed, ...] = ()
     opens: tuple[Open, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.gpus or self.chained or self.sealed or self.opens)
+        return not (self.gpus or self.chained or self.sealed or self.opens or self.notes)
 
 
 @dataclass(slots=True)
@@ -102,6 +112,7 @@ class Loaded:
     since_wall_ns: int = 0  # of the first session; 0 if that is not known
     reversed: list[tuple[int, int, int]] = field(default_factory=list)  # GPU, row, series
     tips: dict[str, bytes] = field(default_factory=dict)  # ends of the chained tables
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)  # see counts.py
 
 
 def series_values(series: Series) -> tuple[object, ...]:

@@ -9,20 +9,30 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from submeter.ledger import chains
+from submeter.ledger import chains, log
 from submeter.ledger.book import Tip
+from submeter.ledger.counts import PREFIX
 from submeter.ledger.load import checked_open
 from submeter.ledger.records import Gpu, Series, Session
 from submeter.ledger.repair import mend
 from submeter.ledger.rows import LEVELS, TOP, Row, Sealed, decode, genesis, link
-from submeter.ledger.schema import CHAINED, GPU_COLUMNS, chain_start, chained, gpu_hash
+from submeter.ledger.schema import (
+    CHAINED,
+    GPU_COLUMNS,
+    TABLES,
+    chain_start,
+    chained,
+    gpu_hash,
+    note_hash,
+)
 
 _CANDIDATES: Final = 3
+_OF_LOG: Final = b""  # instead of a hash, where the record of the log has proved the row
 _WINDOW: Final = 256
 _EMPTY_WINDOWS: Final = 8  # so many without a row end a table: a page that is lost had fewer
 
@@ -49,6 +59,7 @@ class Remains:
     gpus: list[GpuRemains] = field(default_factory=list)
     series: dict[int, Series] = field(default_factory=dict)
     sessions: dict[int, Session] = field(default_factory=dict)
+    counts: dict[str, str] = field(default_factory=dict)  # notes by name
     bad: int = 0  # rows that were there and can't be proved
 
 
@@ -56,9 +67,9 @@ def remains_of(path: Path) -> Remains:
     """Reads whatever can be read of a file, from a copy; nothing at all is an answer, too."""
     best = Remains()
     for mended in (False, True):
-        with _copy(path, mended=mended) as connection:
-            for ledger in _ledger_ids(connection):
-                best = _better(best, _remains_of(connection, ledger))
+        with _copy(path, mended=mended) as both:
+            for ledger in _ledger_ids(both):
+                best = _better(best, _remains_of(both, ledger))
         if best.gpus and not best.bad:
             break
     return best
@@ -70,26 +81,30 @@ def _better(one: Remains, other: Remains) -> Remains:
     return one if count[0] >= count[1] and one.gpus else other
 
 
-def _remains_of(connection: sqlite3.Connection, ledger: str) -> Remains:
+def _remains_of(both: "_Both", ledger: str) -> Remains:
     found = Remains()
-    gpus = _gpus(connection, ledger)
+    gpus = _gpus(both, ledger)
     uuids = {gpu.id: gpu.uuid for gpu in gpus}
-    for values in _proved(connection, ledger, "series", found):
+    for values in _proved(both, ledger, "series", found):
         try:
             series = chains.as_series(values, uuids)
         except chains.UNREADABLE:
             found.bad += 1
             continue
         found.series[series.id] = series
-    for values in _proved(connection, ledger, "sessions", found):
+    for values in _proved(both, ledger, "sessions", found):
         session = Session._make(values)
         found.sessions[session.id] = session
-    found.gpus = [_of_gpu(connection, ledger, gpu, found) for gpu in gpus]
+    for name, body, digest in _readable(both, "notes", ("name", "body", "hash")):
+        texts = isinstance(name, str) and isinstance(body, str) and name.startswith(PREFIX)
+        if texts and note_hash(ledger, name, body) == digest:
+            found.counts[name] = body
+    found.gpus = [_of_gpu(both, ledger, gpu, found) for gpu in gpus]
     return found
 
 
 @contextmanager
-def _copy(path: Path, *, mended: bool) -> Iterator[sqlite3.Connection]:
+def _copy(path: Path, *, mended: bool) -> Iterator["_Both"]:
     """A connection to a copy of the file and its journal: looking must not change what is kept."""
     with tempfile.TemporaryDirectory(prefix="submeter-", dir=path.parent) as scratch:
         copy = Path(scratch) / path.name
@@ -102,50 +117,81 @@ def _copy(path: Path, *, mended: bool) -> Iterator[sqlite3.Connection]:
         connection = sqlite3.connect(copy, isolation_level=None)
         connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
         try:
-            yield connection
+            with closing(_of_log(path.parent)) as log_rows:
+                yield _Both(connection, log_rows)
         finally:
             connection.close()
 
 
-def _ledger_ids(connection: sqlite3.Connection) -> list[str]:
+class _Both(NamedTuple):
+    """A damaged database, and what its log proves in tables of their own."""
+
+    file: sqlite3.Connection
+    log: sqlite3.Connection
+
+
+def _of_log(directory: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for table, columns in TABLES.items():
+        connection.execute(f"CREATE TABLE {table} {columns}")
+    for segment in log.all_segments(directory):
+        for commit in log.proved(segment.path):
+            rows: dict[str, list[tuple[object, ...]]] = {
+                "gpus": [(*gpu, _OF_LOG) for gpu in commit.gpus],
+                "open": list(commit.opens),
+                "notes": list(commit.notes),
+            }
+            for row in commit.chained:
+                rows.setdefault(row.table, []).append((*row.values, row.hash))
+            for sealed in commit.sealed:
+                rows.setdefault(LEVELS[sealed.level].name, []).append(sealed[1:])
+            for table, values in rows.items():
+                _put(connection, f"INSERT OR REPLACE INTO {table} VALUES", values)
+    return connection
+
+
+def _put(connection: sqlite3.Connection, insert: str, rows: list[tuple[object, ...]]) -> None:
+    for row in rows:
+        with suppress(*chains.UNREADABLE):
+            connection.execute(f"{insert} ({', '.join('?' * len(row))})", row)
+
+
+def _ledger_ids(both: "_Both") -> list[str]:
     """Which ledger it may be: as it says, and as its sessions say."""
     stated = []
     with suppress(*chains.UNREADABLE):
-        stated.append(chains.ledger_id(connection))
-    stated.extend(str(row[0]) for row in _readable(connection, "sessions", ("ledger",)))
+        stated.append(chains.ledger_id(both.file))
+    stated.extend(str(row[0]) for row in _readable(both, "sessions", ("ledger",)))
     return list(dict.fromkeys(stated))[:_CANDIDATES]
 
 
-def _gpus(connection: sqlite3.Connection, ledger: str) -> list[Gpu]:
-    found = []
-    for *values, digest in _readable(connection, "gpus", (*GPU_COLUMNS, "hash")):
+def _gpus(both: "_Both", ledger: str) -> list[Gpu]:
+    found: list[Gpu] = []
+    for *values, digest in _readable(both, "gpus", (*GPU_COLUMNS, "hash")):
         number, uuid, backend, *_ = values
-        if gpu_hash(ledger, values) == digest:
+        if digest == _OF_LOG or gpu_hash(ledger, values) == digest:
+            found = [gpu for gpu in found if gpu.id != number]  # one of the log is newer
             found.append(Gpu(*values))
-        elif isinstance(number, int) and _is_first(connection, ledger, number, uuid, backend):
+        elif isinstance(number, int) and _is_first(both, ledger, number, uuid, backend):
             found.append(Gpu(number, uuid, backend))
     return found
 
 
-def _is_first(
-    connection: sqlite3.Connection, ledger: str, number: int, uuid: object, backend: object
-) -> bool:
+def _is_first(both: "_Both", ledger: str, number: int, uuid: object, backend: object) -> bool:
     """Whether the first row of any chain says that this GPU is its own: then only a label of it
     was changed."""
     for level in range(len(LEVELS)):
-        for sealed in _stored(connection, level, number):
+        for sealed in _stored(both, level, number):
             before = genesis(ledger, str(backend), str(uuid), level)
             if sealed.seq == 1 and link(before, sealed) == sealed.hash:
                 return True
     return False
 
 
-def _proved(
-    connection: sqlite3.Connection, ledger: str, table: str, found: Remains
-) -> Iterator[tuple[Any, ...]]:
+def _proved(both: "_Both", ledger: str, table: str, found: Remains) -> Iterator[tuple[Any, ...]]:
     """The rows of a chained table that are as they were written."""
     hashes = {0: chain_start(ledger, table)}
-    rows = list(_readable(connection, table, (*CHAINED[table], "hash")))
+    rows = list(_readable(both, table, (*CHAINED[table], "hash")))
     hashes.update({row[0]: row[-1] for row in rows if isinstance(row[-1], bytes)})
     for *values, digest in rows:
         before = hashes.get(values[0] - 1) if isinstance(values[0], int) else None
@@ -162,13 +208,13 @@ def _chained(before: bytes, values: Sequence[object]) -> bytes | None:
         return None
 
 
-def _of_gpu(connection: sqlite3.Connection, ledger: str, gpu: Gpu, found: Remains) -> GpuRemains:
+def _of_gpu(both: "_Both", ledger: str, gpu: Gpu, found: Remains) -> GpuRemains:
     remains = GpuRemains(gpu, [{} for _ in LEVELS])
     vouched: dict[int, bytes] = {}  # number → hash, from the level above
     newest = Tip(0, genesis(ledger, gpu.backend, gpu.uuid, 0))
     for level in range(TOP, -1, -1):
         hashes = {0: genesis(ledger, gpu.backend, gpu.uuid, level), **vouched}
-        rows = list(_stored(connection, level, gpu.id))
+        rows = list(_stored(both, level, gpu.id))
         hashes.update({row.seq: row.hash for row in rows})
         vouched = {}
         for sealed in rows:
@@ -181,14 +227,14 @@ def _of_gpu(connection: sqlite3.Connection, ledger: str, gpu: Gpu, found: Remain
                 vouched[row.cover.below] = row.cover.below_hash
         if level == 0 and rows:
             newest = Tip(rows[-1].seq, rows[-1].hash)
-    _open(connection, remains, newest, found)
+    _open(both, remains, newest, found)
     return remains
 
 
-def _stored(connection: sqlite3.Connection, level: int, gpu: int) -> list[Sealed]:
+def _stored(both: "_Both", level: int, gpu: int) -> list[Sealed]:
     columns = ("seq", "start_s", "body", "hash", "gpu")
     rows = {}
-    for seq, start_s, body, digest, owner in _readable(connection, LEVELS[level].name, columns):
+    for seq, start_s, body, digest, owner in _readable(both, LEVELS[level].name, columns):
         numbers = isinstance(seq, int) and isinstance(start_s, int)
         if owner == gpu and numbers and isinstance(body, bytes) and isinstance(digest, bytes):
             rows[seq] = Sealed(level, gpu, seq, start_s, body, digest)
@@ -204,10 +250,10 @@ def _content(before: bytes | None, sealed: Sealed) -> Row | None:
         return None
 
 
-def _open(connection: sqlite3.Connection, remains: GpuRemains, before: Tip, found: Remains) -> None:
+def _open(both: "_Both", remains: GpuRemains, before: Tip, found: Remains) -> None:
     gpu = remains.gpu.id
     columns = ("gpu", "start_s", "body", "state", "hash")
-    for owner, *values in _readable(connection, "open", columns):
+    for owner, *values in _readable(both, "open", columns):
         if owner == gpu:
             try:
                 remains.open = checked_open(before, gpu, (values[0], *values[1:]))
@@ -216,10 +262,15 @@ def _open(connection: sqlite3.Connection, remains: GpuRemains, before: Tip, foun
                 found.bad += 1
 
 
-def _readable(
+def _readable(both: "_Both", table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Every row that can be read, around those that can't; those of the log come last."""
+    for connection in both:
+        yield from _readable_of(connection, table, columns)
+
+
+def _readable_of(
     connection: sqlite3.Connection, table: str, columns: Sequence[str]
 ) -> Iterator[tuple[Any, ...]]:
-    """Every row that can be read, around those that can't."""
     query = f"SELECT {', '.join(columns)} FROM {table} WHERE rowid BETWEEN ? AND ?"  # noqa: S608
     empty, low, last = 0, *_rowids(connection, table)
     while low <= last and empty < _EMPTY_WINDOWS:

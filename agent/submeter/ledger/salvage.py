@@ -15,6 +15,7 @@ from submeter.ledger.records import (
     Chained,
     Commit,
     Loaded,
+    Note,
     Open,
     Series,
     Session,
@@ -32,7 +33,7 @@ from submeter.ledger.rows import (
     genesis,
     open_hash,
 )
-from submeter.ledger.schema import chained
+from submeter.ledger.schema import chained, note_hash
 from submeter.ledger.states import state_text
 from submeter.ledger.store import Store
 from submeter.model import (
@@ -70,6 +71,11 @@ def write_remains(remains: Remains, store: Store, loaded: Loaded) -> str:
     store.write(
         Commit(number, 0, gpus=tuple(one.gpu for one in remains.gpus), chained=tuple(chain.rows))
     )
+    notes = [
+        Note(name, body, note_hash(loaded.ledger_id, name, body))
+        for name, body in remains.counts.items()
+    ]
+    store.write(Commit(number, 0, notes=tuple(notes)))
     kept = 0
     for one in remains.gpus:
         genuine = tuple(

@@ -11,7 +11,7 @@ from submeter.ledger.rows import LEVELS, canonical
 
 FILE_NAME: Final = "ledger.db"
 APPLICATION_ID: Final = 0x73624D31  # "sbM1" in the file's header
-VERSION: Final = 1
+VERSION: Final = 2
 
 TABLES: Final[dict[str, str]] = {
     "ledger": "(id INTEGER PRIMARY KEY CHECK (id = 1), uuid TEXT NOT NULL)",
@@ -42,14 +42,25 @@ TABLES: Final[dict[str, str]] = {
         " body BLOB NOT NULL, hash BLOB NOT NULL, UNIQUE (gpu, seq))"
         for level in LEVELS
     },
+    # Named texts, each replaced by a newer one of its name.
+    "notes": "(name TEXT PRIMARY KEY, body TEXT NOT NULL, hash BLOB NOT NULL)",
 }
 
 Migration = Sequence[str]
 
-MIGRATIONS: Final[Sequence[Migration]] = (
-    # What makes version 1 out of an empty file; what makes version 2 out of 1 goes below it.
-    [f"CREATE TABLE {name} {columns}" for name, columns in TABLES.items()],
-)
+_SINCE: Final = {"notes": 2}
+"""The version that first has a table; 1 if it isn't here. Version 2 also has a log beside the file,
+and hours that know their quarters (rows.py)."""
+
+MIGRATIONS: Final[Sequence[Migration]] = [
+    # What makes version 1 out of an empty file, then 2 out of 1, …
+    [
+        f"CREATE TABLE {name} {columns}"
+        for name, columns in TABLES.items()
+        if _SINCE.get(name, 1) == version
+    ]
+    for version in range(1, VERSION + 1)
+]
 
 CHAINED: Final[dict[str, Sequence[str]]] = {
     "sessions": (
@@ -108,6 +119,11 @@ def chained(before: bytes, values: Sequence[object]) -> bytes:
 def gpu_hash(ledger_id: str, values: Sequence[object]) -> bytes:
     """The hash of a row of ``gpus``; these are on their own, since a board may be renumbered."""
     return hashlib.sha256(canonical([ledger_id, "gpus", *values])).digest()
+
+
+def note_hash(ledger_id: str, name: str, body: str) -> bytes:
+    """The hash of a row of ``notes``."""
+    return hashlib.sha256(canonical([ledger_id, "notes", name, body])).digest()
 
 
 def _checked_version(connection: sqlite3.Connection, newest: int) -> int:

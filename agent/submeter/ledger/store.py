@@ -1,229 +1,347 @@
-"""Commits in, a durable file out: the only connection to a ledger that writes.
+"""Commits in, a durable ledger out: the only thing that writes to one.
 
-The file is SQLite's, with a rollback journal: versions before 3.51.3 can corrupt a write-ahead log
-(sqlite.org/wal.html, "The WAL-reset bug"), and at one commit a second its speed buys nothing. Each
-commit is synced to the disk before it counts.
+Each commit is added to a log (log.py) and synced to the disk before it counts. Now and then the log
+is folded in: a copy of the database gets the log's rows, is synced, and takes the database's place.
+So neither file ever changes where somebody may be reading or copying it.
 """
 
+import errno
+import logging
 import os
+import shutil
 import sqlite3
-from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from submeter.errors import SubmeterError
-from submeter.ledger import chains
+from submeter.ledger import chains, log
+from submeter.ledger.files import connect_to_read, recover
+from submeter.ledger.fold import FRESH_SUFFIX, fold, folded
 from submeter.ledger.load import load
 from submeter.ledger.records import Commit, Loaded
 from submeter.ledger.retention import Keep, Retention
-from submeter.ledger.rows import LEVELS, BadRow, Row, decode
-from submeter.ledger.schema import (
-    CHAINED,
-    GPU_COLUMNS,
-    gpu_hash,
-    migrate,
-)
+from submeter.ledger.rows import Row, decode
+from submeter.ledger.schema import VERSION, version_of
 
-_PRAGMAS: Final = (
-    "journal_mode = TRUNCATE",  # cheaper than DELETE: no directory entry changes
-    "synchronous = EXTRA",
-    "trusted_schema = OFF",
-    "cell_size_check = ON",
-)
-_BUSY_S: Final = 2.0
-"""How long to wait for a reader: `reader.py` reads in chunks that take a few milliseconds."""
+_log = logging.getLogger(__name__)
 
-_BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_LEAST_BYTES: Final = 4 << 20
+_LONGEST_S: Final = 3_600
+"""A log is folded in when it is larger than that and a quarter of the database, so that copying the
+database costs little beside writing the log; at the latest after an hour."""
+_QUICK_BYTES: Final = 32 << 20
+_KEPT_SEGMENTS: Final = 16
+"""Log files that are folded in are kept for whoever copies the folder just now."""
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class NotWritten(SubmeterError):
-    """The commit is not in the file: keep it and try again."""
+    """The commit is not in the ledger: keep it and try again."""
 
 
 class Damaged(SubmeterError):
-    """The file is not what was written to it: nothing may be built upon it."""
+    """The ledger is not what was written to it: nothing may be built upon it."""
 
 
-class _Tip(NamedTuple):
-    seq: int
-    hash: bytes
+class _Held(NamedTuple):
+    """A file that is open, so that it can be told from another one, and restored."""
+
+    path: Path
+    handle: int
+
+    def there(self) -> bool:
+        """Whether the file is still where it was."""
+        try:
+            found = os.stat(self.path, follow_symlinks=False)  # noqa: PTH116
+        except FileNotFoundError:
+            return False
+        mine = os.fstat(self.handle)
+        return (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino)
 
 
 class Store:
-    """Owns the file and the connection. Opened in one thread; from then on one thread writes."""
+    """Owns the files. Opened in one thread; from then on one thread writes."""
 
     def __init__(self, path: Path, backend: str, keep: Keep | None = None) -> None:
         self.path = path
+        self.damage = ""  # of the history, found while the agent runs; the log is whole
         self._backend = backend
-        self._retention = Retention(keep or Keep())
-        self._connection: sqlite3.Connection | None = None
-        self._written: dict[int, _Tip] = {}  # the last row of tens of each GPU
+        self._keep = keep or Keep()
+        self._retention = Retention(self._keep)
         self._ledger_id = ""
+        self._serial = 0  # of the last record
+        self._folded = 0  # … that is in the database
+        self._folded_s: int | None = None
+        self._segment = 0
+        self._bytes = 0  # of the log that are not folded in
+        self._sound = 0  # bytes of the segment that are synced
+        self._database: _Held | None = None
+        self._log: _Held | None = None
 
     def open(self) -> Loaded:
-        """Opens the file or begins a new one. Raises Damaged, NotWritten, StateUnusable."""
+        """Opens the ledger or begins a new one. Raises Damaged, NotWritten, StateUnusable."""
+        self.close()
+        self._serial = self._segment = 0
         try:
-            connection = self._connect()
-            migrate(connection)
-            loaded = load(connection, self._backend)
+            return self._open()
         except sqlite3.DatabaseError as error:
-            self.close()
-            if _is_damage(error):
-                raise Damaged(f"{self.path}: {error}") from error
-            raise NotWritten(f"{self.path}: {error}") from error
+            raise self._failure(error) from error
         except chains.UNREADABLE as error:
-            self.close()
             raise Damaged(f"{self.path}: {error}") from error
-        except SubmeterError:
-            self.close()
-            raise
-        self._ledger_id = loaded.ledger_id
-        self._written = {gpu: _Tip(*history.tips[0]) for gpu, history in loaded.gpus.items()}
-        return loaded
+        except OSError as error:
+            raise NotWritten(f"{self.path}: {error.strerror}") from error
 
     def close(self) -> None:
-        """Lets go of the file. The next `write` opens it again."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        """Lets go of the files."""
+        for held in (self._log, self._database):
+            if held is not None:
+                os.close(held.handle)
+        self._log = self._database = None
+
+    def finish(self) -> None:
+        """The same at the end of an agent: first folds the log in, where that is quickly done, so
+        that the database is all there is."""
+        held = self._database
+        if held is not None and os.fstat(held.handle).st_size < _QUICK_BYTES and not self.damage:
+            try:
+                self._look()
+                self.fold()
+            except (NotWritten, Damaged, OSError) as error:
+                _log.warning("the log is folded in at the next start: %s", error)
+        self.close()
 
     def row(self, gpu: int, seq: int) -> Row | None:
-        """A row of tens that is in the file; None if it isn't."""
-        connection = self._connection or self._reopen()
-        found = connection.execute(
-            "SELECT start_s, body FROM tens WHERE gpu = ? AND seq = ?", (gpu, seq)
-        ).fetchone()
+        """A row of tens that was written; None if there is none."""
+        self.fold()
+        connection = connect_to_read(self.path)
+        try:
+            found = connection.execute(
+                "SELECT start_s, body FROM tens WHERE gpu = ? AND seq = ?", (gpu, seq)
+            ).fetchone()
+        finally:
+            connection.close()
         return None if found is None else decode(0, *found)
 
     def write(self, commit: Commit) -> None:
-        """Makes a commit durable. Raises NotWritten and Damaged; then it can be tried again.
-
-        After an error of the disk the connection is made anew: what the operating system still
-        says of pages that it could not write is not to be believed.
-        """
+        """Makes a commit durable. Raises NotWritten; then it can be tried again."""
         try:
-            connection = self._connection or self._reopen()
-            self._transact(connection, commit)
-        except (BadRow, Damaged) as error:
-            self.close()
-            self._condemn()
-            raise Damaged(f"{self.path}: {error}") from error
+            self._look()
+            self._append(commit)
+        except OSError as error:
+            raise NotWritten(f"{self.path}: {error.strerror}") from error
+        if self._due(commit.now_s) and not self.damage:
+            self._try_to_fold()
+
+    def fold(self) -> None:
+        """Folds the log in. Raises Damaged, NotWritten, StateUnusable; the log is as it was."""
+        try:
+            recover(self.path)
+            fold(self.path, self._retention)
+            self._hold()
         except sqlite3.DatabaseError as error:
-            if _code(error) not in _BUSY:
-                self.close()
-            if _is_damage(error):
-                self._condemn()
-                raise Damaged(f"{self.path}: {error}") from error
-            raise NotWritten(f"{self.path}: {error}") from error
-        for row in commit.sealed:
-            if row.level == 0:
-                self._written[row.gpu] = _Tip(row.seq, row.hash)
+            raise self._failure(error) from error
+        except chains.UNREADABLE as error:
+            raise Damaged(f"{self.path}: {error}") from error
+        except OSError as error:
+            raise NotWritten(f"{self.path}: {error.strerror}") from error
+        self._clear()
 
-    @property
-    def condemned(self) -> Path:
-        """A file that is there if the ledger was found damaged when it was written to: damage in
-        places that are not read at a start would be found again and again."""
-        return self.path.with_suffix(".damaged")
+    # ---- opening ---------------------------------------------------------------------------
 
-    def _condemn(self) -> None:
+    def _open(self) -> Loaded:
+        if self.path.is_symlink():
+            raise NotWritten(f"{self.path} is a symbolic link; a ledger must be a file")
+        if self._unfinished():
+            self.fold()
+        else:
+            self._hold()
+        connection = connect_to_read(self.path)
         try:
-            self.condemned.touch(mode=0o600)
+            return load(connection, self._backend)
+        finally:
+            connection.close()
+
+    def _unfinished(self) -> bool:
+        """Whether there is anything to do before the database is all there is."""
+        if not self.path.exists():
+            return True
+        recover(self.path)
+        connection = connect_to_read(self.path)
+        try:
+            if version_of(connection) != VERSION:
+                return True
+            ledger, after = folded(connection)
+        finally:
+            connection.close()
+        found = log.segments(self.path.parent, ledger)
+        return any(True for _ in log.records(found, after))
+
+    def _hold(self) -> None:
+        """From now on this is the database."""
+        handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if self._database is not None:
+            os.close(self._database.handle)
+        self._database = _Held(self.path, handle)
+        connection = connect_to_read(self.path)
+        try:
+            self._ledger_id, self._folded = folded(connection)
+        finally:
+            connection.close()
+        found = log.segments(self.path.parent, self._ledger_id)
+        self._segment = max([self._segment, *(each.number for each in found)])
+        self._serial = max(self._serial, self._folded)
+        if self._log is not None:
+            os.close(self._log.handle)
+        self._log, self._bytes, self._folded_s = None, 0, None
+
+    def _clear(self) -> None:
+        """Removes log files that nobody needs any more, not even to finish a copy."""
+        found = log.segments(self.path.parent, self._ledger_id)
+        kept = {each.number for each in log.needed(found, self._folded)}
+        old = [each for each in found if each.number not in kept]
+        last = {each.number for each in found[-1:]}  # its records may all be folded in
+        for each in [one for one in old if one.number not in last][:-_KEPT_SEGMENTS]:
+            with suppress(OSError):
+                each.path.unlink()
+
+    # ---- writing ---------------------------------------------------------------------------
+
+    def _append(self, commit: Commit) -> None:
+        """Adds a record. After an error of the disk the log goes on in another file: what the
+        operating system still says of bytes that it could not write is not to be believed."""
+        whole = log.record(self._serial + 1, commit)
+        held = self._log or self._begin()
+        try:
+            _write(held.handle, whole)
+            os.fdatasync(held.handle)
         except OSError:
-            return  # then it is found again
-
-    def _transact(self, connection: sqlite3.Connection, commit: Commit) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            self._insert(connection, commit)
-            self._retention.prune(connection, commit)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            self._give_up(held)
             raise
+        self._serial += 1
+        self._bytes += len(whole)
+        self._sound += len(whole)
 
-    def _insert(self, connection: sqlite3.Connection, commit: Commit) -> None:
-        for gpu in commit.gpus:
-            connection.execute(_UPSERT_GPU, (*gpu, gpu_hash(self._ledger_id, gpu)))
-        for row in commit.chained:
-            connection.execute(_INSERT_CHAINED[row.table], (*row.values, row.hash))
-        for level, statement in enumerate(_INSERT_SEALED):
-            rows = [row[1:] for row in commit.sealed if row.level == level]
-            if rows:
-                connection.executemany(statement, rows)
-        connection.executemany(_UPSERT_OPEN, commit.opens)
+    def _begin(self) -> _Held:
+        self._segment += 1
+        made = log.segment(self.path.parent, self._ledger_id, self._segment, self._serial + 1)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            handle = os.open(made.path, flags, 0o600)
+        except FileExistsError:  # a file that could not be removed after an error
+            handle = os.open(made.path, flags & ~os.O_EXCL | os.O_TRUNC, 0o600)
+        except OSError:
+            self._segment -= 1
+            raise
+        self._log, self._sound = _Held(made.path, handle), 0
+        sync_folder(self.path.parent)
+        return self._log
 
-    def _reopen(self) -> sqlite3.Connection:
-        connection = self._connect()
-        for gpu, tip in self._written.items():
-            found = connection.execute(
-                "SELECT hash FROM tens WHERE gpu = ? AND seq = ?", (gpu, tip.seq)
-            ).fetchone()
-            if tip.seq and (found is None or found[0] != tip.hash):
-                raise Damaged(f"tens {tip.seq} of GPU {gpu} is gone")
-        return connection
+    def _give_up(self, held: _Held) -> None:
+        self._log = None
+        with suppress(OSError):
+            os.ftruncate(held.handle, self._sound)
+        os.close(held.handle)
+        if not self._sound:  # nothing was ever written to it: a full disk must not fill with these
+            with suppress(OSError):
+                held.path.unlink()
+                self._segment -= 1
 
-    def _connect(self) -> sqlite3.Connection:
-        _create(self.path)
-        connection = sqlite3.connect(
-            self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+    def _due(self, now_s: int) -> bool:
+        if self._folded_s is None:
+            self._folded_s = now_s
+        if abs(now_s - self._folded_s) >= _LONGEST_S:
+            return True
+        if self._bytes < _LEAST_BYTES or self._database is None:
+            return False
+        return self._bytes >= _LEAST_BYTES + os.fstat(self._database.handle).st_size // 4
+
+    def _try_to_fold(self) -> None:
+        """The commit is safe whether this works or not."""
+        try:
+            self.fold()
+        except NotWritten as error:
+            self._bytes, self._folded_s = 0, None  # again when as much has come again
+            _log.warning("the log is not folded into the ledger now: %s", error)
+        except Damaged as error:
+            self.damage = str(error)
+
+    # ---- somebody else's hands -------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Puts back what somebody deleted or replaced: it is still open here."""
+        for held in (self._database, self._log):
+            if held is not None and not held.there():
+                self._put_back(held)
+
+    def _put_back(self, held: _Held) -> None:
+        fresh = held.path.with_name(held.path.name + FRESH_SUFFIX)
+        fresh.unlink(missing_ok=True)
+        handle = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with open(os.dup(held.handle), "rb") as source, open(os.dup(handle), "wb") as target:  # noqa: PTH123
+                source.seek(0)
+                shutil.copyfileobj(source, target)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        stranger = aside(held.path, "replaced", 0)
+        replaced = held.path.exists() or held.path.is_symlink()
+        if replaced:
+            held.path.rename(stranger)
+        fresh.rename(held.path)
+        sync_folder(held.path.parent)
+        _log.error(
+            "%s was %s while the agent runs; it is restored, and nothing is lost",
+            held.path,
+            f"replaced by another file, which is kept as {stranger.name},"
+            if replaced
+            else "deleted",
         )
-        self._connection = connection
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
-        return connection
+        self._take_again(held)
+
+    def _take_again(self, held: _Held) -> None:
+        append = os.O_RDWR | os.O_APPEND if held is self._log else os.O_RDONLY
+        again = _Held(held.path, os.open(held.path, append | os.O_NOFOLLOW | os.O_CLOEXEC))
+        if held is self._log:
+            self._log = again
+        else:
+            self._database = again
+        os.close(held.handle)
+
+    def _failure(self, error: sqlite3.Error) -> SubmeterError:
+        kind = Damaged if _is_damage(error) else NotWritten
+        return kind(f"{self.path}: {error}")
 
 
-def _create(path: Path) -> None:
-    """An empty file for its owner alone, if there is none; never through a link."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+def _write(handle: int, whole: bytes) -> None:
+    """Raises OSError where not all could be written."""
+    if os.write(handle, whole) != len(whole):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def aside(path: Path, why: str, now_s: int) -> Path:
+    """A name beside a file that was never used."""
+    for number in range(1_000):
+        suffix = f"-{number}" if number else ""
+        found = path.with_name(f"{path.stem}.{why}-{now_s}{suffix}")
+        if not found.exists():
+            break
+    return found
+
+
+def sync_folder(directory: Path) -> None:
+    """Makes new names in it durable."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.close(os.open(path, flags, 0o600))
-    except FileExistsError:
-        if path.is_symlink():
-            raise NotWritten(f"{path} is a symbolic link; a ledger must be a file") from None
-    except OSError as error:
-        raise NotWritten(f"{path} can't be made: {error.strerror}") from error
-
-
-def _code(error: sqlite3.Error) -> int:
-    """The primary result code of SQLite; extended ones have it in their lowest byte."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
     # an error without a code is Python's: text that is no UTF-8, for example; a file that lacks a
-    # table or a column is as damaged as one that is no database
-    code = _code(error)
-    schema = code == sqlite3.SQLITE_ERROR and "no such" in str(error)
+    # table or a column is as damaged as one that is no database; the lowest byte has the kind
+    code, text = int(getattr(error, "sqlite_errorcode", 0)) & 0xFF, str(error)
+    schema = code == sqlite3.SQLITE_ERROR and ("no such" in text or "already exists" in text)
     return code in _DAMAGED or code == 0 or schema
-
-
-def _insert(table: str, columns: Iterable[str], conflict: str) -> str:
-    names = list(columns)
-    marks = ", ".join("?" * len(names))
-    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks}) {conflict}"  # noqa: S608
-
-
-def _update(columns: Iterable[str]) -> str:
-    return ", ".join(f"{name} = excluded.{name}" for name in columns)
-
-
-_SEALED: Final = ("gpu", "seq", "start_s", "body", "hash")
-_OPEN: Final = ("gpu", "start_s", "body", "state", "hash")
-_UPSERT_GPU: Final = _insert(
-    "gpus",
-    (*GPU_COLUMNS, "hash"),
-    f"ON CONFLICT (id) DO UPDATE SET {_update(('name', 'position', 'hash'))}",
-)
-_UPSERT_OPEN: Final = _insert(
-    "open", _OPEN, f"ON CONFLICT (gpu) DO UPDATE SET {_update(_OPEN[1:])}"
-)
-_INSERT_SEALED: Final = [
-    _insert(level.name, _SEALED, "ON CONFLICT (gpu, seq) DO NOTHING") for level in LEVELS
-]
-_INSERT_CHAINED: Final[Mapping[str, str]] = {
-    table: _insert(table, (*columns, "hash"), "ON CONFLICT (id) DO NOTHING")
-    for table, columns in CHAINED.items()
-}

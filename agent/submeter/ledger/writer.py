@@ -15,7 +15,7 @@ class DirectWriter:
         self._store = store
 
     def submit(self, commit: Commit) -> None:
-        """Writes it. Raises Damaged."""
+        """Writes it."""
         try:
             self._store.write(commit)
         except NotWritten as error:

@@ -160,11 +160,18 @@ def sample_errors(snapshot: Snapshot) -> Iterator[Sample]:
             yield (str(gpu.info.index), call, error), count
 
 
+def all_samples(snapshot: Snapshot) -> Iterator[Sample]:
+    """Readings of all GPUs together, those that are gone included."""
+    present = sum(gpu.samples for gpu in snapshot.gpus)
+    yield (), present + sum(each.samples for each in snapshot.absent)
+
+
 def call_time(snapshot: Snapshot) -> Iterator[Sample]:
     """Time in each driver call, all GPUs together."""
     total_ns: dict[str, int] = defaultdict(int)
-    for gpu in snapshot.gpus:
-        for call, duration_ns in gpu.call_ns.items():
+    tables = [gpu.call_ns for gpu in snapshot.gpus] + [each.call_ns for each in snapshot.absent]
+    for table in tables:
+        for call, duration_ns in table.items():
             total_ns[call] += duration_ns
     yield from (((call,), duration_ns) for call, duration_ns in total_ns.items())
 

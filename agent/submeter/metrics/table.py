@@ -191,7 +191,7 @@ METRICS: Final = (
     Metric(
         "submeter_samples_total", COUNTER, "", (),
         "Readings taken from the sensors of all GPUs.",
-        samples=lambda s: [((), sum(gpu.samples for gpu in s.gpus))],
+        samples=of.all_samples,
     ),
     Metric(
         "submeter_sample_errors_total", COUNTER, "", ("gpu", "call", "error"),

@@ -35,6 +35,7 @@ class Committer:
         self._written = 0
         self._tried = 0
         self._stopping = False
+        self._damage_said = False
         self._thread = threading.Thread(target=self._main, name="commit", daemon=True)
 
     @property
@@ -44,10 +45,10 @@ class Committer:
 
     @property
     def up(self) -> bool:
-        """Whether what is metered is kept."""
+        """Whether the ledger is as it should be: what is metered is kept, and so is what was."""
         since_ns = self._busy_since_ns
         slow = since_ns is not None and self._clock.boottime_ns() - since_ns > _SLOW_NS
-        return not self.problem and not slow
+        return not self.problem and not self._store.damage and not slow
 
     def start(self) -> None:
         self._thread.start()
@@ -74,7 +75,7 @@ class Committer:
             self._thread.join(timeout_s)
         ended = not self._thread.is_alive()
         if ended:
-            self._store.close()
+            self._store.finish()
         return ended
 
     def _main(self) -> None:
@@ -98,6 +99,13 @@ class Committer:
             self._store.write(commit)
         except NotWritten as error:
             problem = str(error)
+        if self._store.damage and not self._damage_said:
+            self._damage_said = True
+            _log.error(
+                "the history is damaged: %s; what is metered is kept in the log beside it, and the "
+                "next start of the agent saves what can be saved",
+                self._store.damage,
+            )
         if problem != self.problem:
             if problem:
                 _log.error("%s; what is metered is kept in memory and written later", problem)

@@ -40,7 +40,7 @@ def state(tmp_path: Path) -> Path:
         interval = Interval("GPU-1", 0, now_ns - 1, now_ns, 7, EnergySource.AVERAGE, state=at)
         ledger.post(interval, [Posting(account, Method.EXCLUSIVE, 7)])
         ledger.commit(now_ns, WALL_NS + now_ns)
-    store.close()
+    store.finish()
     return tmp_path
 
 
@@ -91,6 +91,6 @@ def test_no_ledger_and_a_newer_one_are_said(
     assert main(["verify", "--state-dir", str(tmp_path / "empty")]) == 73
     assert "no ledger" in capsys.readouterr().err
     connection = sqlite3.connect(state / FILE_NAME)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 99")
     connection.close()
     assert main(["verify", "--state-dir", str(state)]) == 73

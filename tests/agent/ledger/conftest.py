@@ -1,5 +1,6 @@
 """Ledgers to test with: a small real one in a directory, filled by hand."""
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +60,7 @@ class Books:
         return self.open()
 
     def close(self) -> None:
-        self.store.close()
+        self.store.finish()
 
     def post(
         self,
@@ -101,6 +102,17 @@ class Books:
 def posting(gpu: str, name: str, energy_uj: int) -> Posting:
     owner = Owner(Phase.TRAINING, workload=name, user="ann")
     return Posting(Account(gpu, "", Component.DYNAMIC, owner), Method.EXCLUSIVE, energy_uj)
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Iterator[Path]:
+    """In memory where that can be: what is tested is what is written, not how fast a disk is."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as directory:
+        yield Path(directory)
 
 
 @pytest.fixture

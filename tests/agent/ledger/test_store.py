@@ -1,5 +1,7 @@
 """Disks that are full, read-only or busy, files of others, wrong clocks: nothing is lost."""
 
+import errno
+import os
 import sqlite3
 import stat
 from collections.abc import Callable
@@ -55,52 +57,29 @@ def test_an_interval_without_a_state_waits_for_the_next(books: Callable[..., Any
     assert made.ledger.totals("GPU-1").energy_uj == 7
 
 
-def test_what_is_shown_is_what_is_safe(books: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("code", [errno.EROFS, errno.ENOSPC, errno.EIO])
+def test_what_is_shown_is_what_is_safe(
+    books: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
     made = books()
     made.book("GPU-1", 1, [("a", 5)])
-    connect = made.store._connect
 
-    def read_only() -> sqlite3.Connection:
-        connection: sqlite3.Connection = connect()
-        connection.execute("PRAGMA query_only = 1")  # the error of a disk remounted read-only
-        return connection
+    def refuse(handle: int, whole: bytes) -> None:
+        os.write(handle, whole[: len(whole) // 2])  # a part may be there all the same
+        raise OSError(code, os.strerror(code))
 
-    made.store.close()
-    made.store._connect = read_only
-    for _ in range(30):
-        made.book("GPU-1", 10, [("a", 1), ("new", 1)])
-    assert "readonly" in made.writer.problem
-    assert made.ledger.totals("GPU-1").energy_uj == 5
-    assert total_uj(made.directory) == 5
-    made.store._connect = connect
+    with monkeypatch.context() as patch:
+        patch.setattr("submeter.ledger.store._write", refuse)
+        for step in range(30):
+            made.book("GPU-1", 10, [("a", 1), (f"job-{step}", 1)])
+        assert os.strerror(code) in made.writer.problem
+        assert made.ledger.totals("GPU-1").energy_uj == 5
+        assert total_uj(made.directory) == 5
     made.commit()
     assert not made.writer.problem
     assert made.ledger.totals("GPU-1").energy_uj == total_uj(made.directory) == 65
     assert not audit(made.directory).problem
-
-
-def test_a_full_disk_delays_and_loses_nothing(books: Callable[..., Any]) -> None:
-    made = books()
-    made.book("GPU-1", 1, [("a", 5)])
-    pages = made.store._connection.execute("PRAGMA page_count").fetchone()[0]
-    connect = made.store._connect
-
-    def full() -> sqlite3.Connection:
-        connection: sqlite3.Connection = connect()
-        connection.execute(f"PRAGMA max_page_count = {pages}")
-        return connection
-
-    made.store.close()
-    made.store._connect = full
-    for step in range(200):
-        made.book("GPU-1", 10, [(f"job-{step}", 1)])
-    assert "full" in made.writer.problem
-    shown_uj = made.ledger.totals("GPU-1").energy_uj
-    assert shown_uj == total_uj(made.directory) < 205
-    made.store._connect = connect
-    made.book("GPU-1", 1, [("a", 1)])
-    assert made.ledger.totals("GPU-1").energy_uj == total_uj(made.directory) == 206
-    assert not audit(made.directory).problem
+    assert len(list(made.directory.glob("*.log"))) <= 2
 
 
 def test_a_day_without_a_disk_fits_into_memory(books: Callable[..., Any]) -> None:
@@ -122,21 +101,18 @@ def _refuse(_commit: object) -> None:
     raise NotWritten("disk away")
 
 
-def test_a_reader_that_never_ends_only_delays(
-    books: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("submeter.ledger.store._BUSY_S", 0.01)
+def test_a_reader_that_never_ends_holds_nobody_up(books: Callable[..., Any]) -> None:
     made = books()
     made.book("GPU-1", 1, [("a", 5)])
+    made.store.fold()
     reader = sqlite3.connect(made.directory / FILE_NAME)
-    reader.execute("BEGIN")
-    reader.execute("SELECT * FROM open").fetchall()
-    made.reopen()
+    reader.execute("BEGIN EXCLUSIVE")
     made.book("GPU-1", 1, [("a", 5)])
-    assert "locked" in made.writer.problem
+    made.store.fold()
+    made.book("GPU-1", 1, [("a", 5)])
+    assert total_uj(made.directory) == 15
     reader.close()
-    made.book("GPU-1", 1, [("a", 5)])
-    assert made.ledger.totals("GPU-1").energy_uj == 15
+    assert made.reopen().ledger.totals("GPU-1").energy_uj == 15
 
 
 def test_writing_a_commit_twice_is_writing_it_once(books: Callable[..., Any]) -> None:
@@ -191,7 +167,7 @@ def test_a_migration_that_is_killed_leaves_the_file_as_it_was(tmp_path: Path) ->
         assert version_of(connection) == 0
         assert connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
         migrate(connection, newer)
-        assert version_of(connection) == 2
+        assert version_of(connection) == len(newer)
         connection.close()
 
 

@@ -1,0 +1,57 @@
+"""What was counted beside energy in, named amounts for the ledger out, and back."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from submeter.model import Counted, Histogram
+
+AGENT: Final = ""
+"""The group of what is counted for all GPUs together."""
+
+_SAMPLES: Final = "samples"
+_MISSED: Final = "missed"
+_LATE_SUM: Final = "late:sum"
+
+
+def names(counted: Counted) -> dict[str, int]:
+    """A GPU's counts, by name."""
+    found = {_SAMPLES: counted.samples, _MISSED: counted.missed_ticks}
+    for call, time_ns in counted.call_ns.items():
+        found[f"call:{call}"] = time_ns
+    for (call, error), count in counted.errors.items():
+        found[f"error:{call}:{error}"] = count
+    for reason, time_ns in counted.throttle_ns.items():
+        found[f"throttle:{reason}"] = time_ns
+    return found
+
+
+def of_names(found: Mapping[str, int]) -> Counted:
+    """A GPU's counts from their names; names of another version mean nothing here."""
+    call_ns: dict[str, int] = {}
+    throttle_ns: dict[str, int] = {}
+    errors: dict[tuple[str, str], int] = {}
+    for name, amount in found.items():
+        kind, _, rest = name.partition(":")
+        if kind == "call":
+            call_ns[rest] = amount
+        elif kind == "throttle":
+            throttle_ns[rest] = amount
+        elif kind == "error":
+            call, _, error = rest.partition(":")
+            errors[call, error] = amount
+    return Counted(found.get(_SAMPLES, 0), found.get(_MISSED, 0), call_ns, errors, throttle_ns)
+
+
+def histogram_names(histogram: Histogram) -> dict[str, int]:
+    """A histogram's counts, by name of their bound."""
+    bounds = [*map(str, histogram.bounds_ns), "inf"]
+    found = {f"late:{bound}": n for bound, n in zip(bounds, histogram.counts, strict=True)}
+    return {**found, _LATE_SUM: histogram.sum_ns}
+
+
+def histogram(found: Mapping[str, int], bounds_ns: tuple[int, ...]) -> Histogram | None:
+    """A histogram with these bounds from its names; None where nothing was counted yet."""
+    if _LATE_SUM not in found:
+        return None
+    counts = tuple(found.get(f"late:{bound}", 0) for bound in [*map(str, bounds_ns), "inf"])
+    return Histogram(bounds_ns, counts, found[_LATE_SUM])

@@ -1,0 +1,205 @@
+"""Copies taken while a ledger is written, files that are deleted or replaced, old versions."""
+
+import logging
+import os
+import random
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from submeter.ledger.audit import audit
+from submeter.ledger.reader import open_reader
+from submeter.ledger.schema import FILE_NAME, MIGRATIONS, TABLES, migrate, version_of
+
+FAR_S = 1 << 40
+
+
+def total_uj(directory: Path) -> int:
+    with open_reader(directory) as reader:
+        return sum(piece.sum_uj for piece in reader.pieces(0, FAR_S))
+
+
+def copied(source: Path, target: Path, rng: random.Random) -> None:
+    """File by file, a bit at a time, in any order, as cp, rsync and tar do: what is there when the
+    folder is listed, of each file what it has when it is read."""
+    target.mkdir(mode=0o700)
+    names = [each.name for each in source.iterdir()]
+    rng.shuffle(names)
+    for name in names:
+        try:
+            file = (source / name).open("rb")
+        except FileNotFoundError:  # "file vanished", rsync says, and goes on
+            continue
+        with file, (target / name).open("wb") as copy:
+            while piece := file.read(512):
+                copy.write(piece)
+
+
+def test_a_copy_at_any_moment_is_a_ledger(
+    books: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("submeter.ledger.store._LONGEST_S", 600)  # so that folding is hit, too
+    made = books()
+    ended = threading.Event()
+    shown = [0]
+
+    def write() -> None:
+        while not ended.wait(0.001):
+            made.book("GPU-1", 7, [("a", 3), ("b", 4)])
+            shown[0] = made.ledger.totals("GPU-1").energy_uj
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    rng = random.Random(1)
+    before_uj = 0
+    try:
+        for number in range(30):
+            least_uj = shown[0]
+            target = tmp_path / f"copy-{number}"
+            copied(made.directory, target, rng)
+            found = audit(target)
+            assert not found.problem, found.problem
+            copy_uj = total_uj(target)
+            assert found.energy_uj.get("GPU-1", 0) == copy_uj
+            assert least_uj <= copy_uj <= shown[0] + 7
+            before_uj = max(before_uj, copy_uj)
+            shutil.rmtree(target)
+    finally:
+        ended.set()
+        writer.join()
+    assert before_uj > 0
+    assert made.store._folded > 0
+
+
+@pytest.mark.parametrize("name", ["*.log", FILE_NAME, "*"])
+def test_what_is_deleted_while_the_agent_runs_is_restored(
+    books: Callable[..., Any], caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    made = books()
+    made.book("GPU-1", 10, [("a", 5)])
+    made.store.fold()
+    made.book("GPU-1", 10, [("a", 5)])
+    for each in made.directory.glob(name):
+        each.unlink()
+    with caplog.at_level(logging.ERROR):
+        made.book("GPU-1", 10, [("a", 5)])
+    assert "deleted while the agent runs" in caplog.text
+    assert not made.writer.problem
+    assert made.ledger.totals("GPU-1").energy_uj == total_uj(made.directory) == 15
+    assert not audit(made.directory).problem
+    assert made.reopen().ledger.totals("GPU-1").energy_uj == 15
+
+
+def test_what_is_put_in_its_place_is_kept_aside(
+    books: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    made = books()
+    made.book("GPU-1", 10, [("a", 5)])
+    stranger = made.directory / "stranger"
+    stranger.write_bytes(b"an older copy, put back by hand")
+    stranger.rename(made.directory / FILE_NAME)
+    with caplog.at_level(logging.ERROR):
+        made.book("GPU-1", 10, [("a", 5)])
+    assert "replaced by another file" in caplog.text
+    (kept,) = made.directory.glob("ledger.replaced-*")
+    assert kept.read_bytes().startswith(b"an older copy")
+    assert total_uj(made.directory) == 10
+    assert made.reopen().ledger.totals("GPU-1").energy_uj == 10
+
+
+def test_a_folder_that_is_gone_delays_and_loses_nothing(books: Callable[..., Any]) -> None:
+    made = books()
+    made.book("GPU-1", 10, [("a", 5)])
+    elsewhere = made.directory.with_name("elsewhere")
+    made.directory.rename(elsewhere)
+    made.book("GPU-1", 10, [("a", 5)])
+    assert "No such file" in made.writer.problem
+    assert made.ledger.totals("GPU-1").energy_uj == 5
+    made.directory.mkdir(mode=0o700)  # somebody makes it again, empty
+    made.book("GPU-1", 10, [("a", 5)])
+    assert made.ledger.totals("GPU-1").energy_uj == total_uj(made.directory) == 15
+
+
+def test_damage_found_while_the_agent_runs_stops_nothing(books: Callable[..., Any]) -> None:
+    made = books()
+    for _ in range(30):
+        made.book("GPU-1", 10, [("a", 5)])
+    made.store.fold()
+    path = made.directory / FILE_NAME
+    whole = bytearray(path.read_bytes())
+    whole[5_000:] = bytes(len(whole) - 5_000)
+    with path.open("r+b") as file:  # in place: the disk did it
+        file.write(whole)
+    made.book("GPU-1", 10, [("a", 5)])
+    made.pass_time(7_200)
+    made.book("GPU-1", 10, [("a", 5)])
+    assert made.store.damage
+    assert not made.writer.problem
+    assert made.ledger.totals("GPU-1").energy_uj == 160
+    again = made.reopen()
+    assert not again.store.damage
+    assert list(made.directory.glob("ledger.corrupt-*"))
+    assert not audit(made.directory).problem
+    assert again.ledger.totals("GPU-1").energy_uj == 160
+
+
+def first_version(directory: Path) -> None:
+    """Makes a ledger one that version 1 wrote."""
+    path = directory / FILE_NAME
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("DROP TABLE notes")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    for each in directory.glob("*.log"):
+        each.unlink()
+
+
+def test_a_ledger_of_version_1_is_read_and_goes_on(books: Callable[..., Any]) -> None:
+    made = books()
+    made.book("GPU-1", 10, [("a", 5)])
+    made.close()
+    first_version(made.directory)
+    whole = (made.directory / FILE_NAME).read_bytes()
+    assert total_uj(made.directory) == 5
+    assert not audit(made.directory).problem
+    assert (made.directory / FILE_NAME).read_bytes() == whole, "reading changes nothing"
+    again = made.open()
+    again.book("GPU-1", 10, [("a", 5)])
+    assert again.ledger.totals("GPU-1").energy_uj == total_uj(made.directory) == 10
+    assert not audit(made.directory).problem
+
+
+def test_what_version_1_was_killed_at_is_undone(books: Callable[..., Any]) -> None:
+    made = books()
+    made.book("GPU-1", 10, [("a", 5)])
+    made.close()
+    first_version(made.directory)
+    path = made.directory / FILE_NAME
+    pid = os.fork()
+    if pid == 0:
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute("PRAGMA cache_size = 1")  # pages go to the file before the end
+        connection.execute("BEGIN")
+        connection.execute("UPDATE open SET body = zeroblob(100000)")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert path.with_name(path.name + "-journal").stat().st_size
+    assert total_uj(made.directory) == 5
+    assert made.open().ledger.totals("GPU-1").energy_uj == 5
+    assert not path.with_name(path.name + "-journal").exists()
+
+
+def test_versions_are_made_one_from_the_other(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    migrate(connection, MIGRATIONS[:1])
+    assert version_of(connection) == 1
+    migrate(connection)
+    query = "SELECT name, sql FROM sqlite_schema WHERE type = 'table'"
+    found = dict(connection.execute(query).fetchall())
+    assert found == {name: f"CREATE TABLE {name} {columns}" for name, columns in TABLES.items()}
+    connection.close()

@@ -32,7 +32,7 @@ LIMIT_MW = 700_000
 REFRESH_NS = 1_000_000
 OWNERS = (Owner(Phase.TRAINING, "train.py"), Owner(Phase.INFERENCE, "serve.py"))
 SHOWN = struct.Struct(f"<q{len(GPUS)}q{len(GPUS)}q")  # when, totals, what was attributed of them
-LIFE_S = 0.04
+LIFE_S = 0.1
 KEEP = Keep(tens_days=0.01, minute_days=0.1, hour_days=2)
 
 

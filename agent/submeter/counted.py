@@ -1,9 +1,10 @@
 """What was counted beside energy in, named amounts for the ledger out, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
-from submeter.model import Counted, Histogram
+from submeter.model import Counted, ExporterState, Histogram
 
 AGENT: Final = ""
 """The group of what is counted for all GPUs together."""
@@ -11,6 +12,7 @@ AGENT: Final = ""
 _SAMPLES: Final = "samples"
 _MISSED: Final = "missed"
 _LATE_SUM: Final = "late:sum"
+_EXPORTERS: Final = ("runs", "failures", "missed")
 
 
 def names(counted: Counted) -> dict[str, int]:
@@ -55,3 +57,45 @@ def histogram(found: Mapping[str, int], bounds_ns: tuple[int, ...]) -> Histogram
         return None
     counts = tuple(found.get(f"late:{bound}", 0) for bound in [*map(str, bounds_ns), "inf"])
     return Histogram(bounds_ns, counts, found[_LATE_SUM])
+
+
+def request_names(requests: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    """Requests of jobs by result and reason, by name."""
+    return {f"request:{what}:{reason}": count for (what, reason), count in requests.items()}
+
+
+def requests(
+    found: Mapping[str, int], known: Mapping[tuple[str, str], int]
+) -> dict[tuple[str, str], int]:
+    """The same from their names, of the results and reasons that are known."""
+    return {(what, reason): found.get(f"request:{what}:{reason}", 0) for what, reason in known}
+
+
+def exporter_names(states: Iterable[ExporterState]) -> dict[str, int]:
+    """What exporters count, by name."""
+    return {
+        f"exporter:{state.name}:{what}": count
+        for state in states
+        for what, count in zip(
+            _EXPORTERS, (state.runs, state.failures, state.missed_readings or 0), strict=True
+        )
+    }
+
+
+def exporters(
+    found: Mapping[str, int], states: Iterable[ExporterState]
+) -> tuple[ExporterState, ...]:
+    """The states with what all agents before counted, too."""
+    totals = (
+        (state, [found.get(f"exporter:{state.name}:{what}", 0) for what in _EXPORTERS])
+        for state in states
+    )
+    return tuple(
+        replace(
+            state,
+            runs=runs,
+            failures=failures,
+            missed_readings=None if state.missed_readings is None else missed,
+        )
+        for state, (runs, failures, missed) in totals
+    )

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from submeter import counted
 from submeter.attribution import FloorLearner, Programs, split
-from submeter.counted import AGENT, histogram, histogram_names, names, of_names
 from submeter.ledger import DurableLedger, Ledger
 from submeter.ledger.memory import OTHER
 from submeter.metering import AVERAGE_LAG_NS, CrossCheck
@@ -104,6 +104,7 @@ class Settlement:
             self._settle_gpu(watch, now_ns)
         self._count(watches, health)
         self._ledger.commit(now_ns, wall_ns)
+        counts = self._ledger.counts(counted.AGENT)
         self._sequence += 1
         accounts = self._ledger.accounts()
         if self._ledger.folded_series:
@@ -124,13 +125,13 @@ class Settlement:
             power_mw=powers,
             standard_error_uj=self._standard_errors(),
             components_up=dict(health.components_up),
-            lateness=self._lateness(health),
+            lateness=_lateness(health, counts),
             absent=self._absent(watches),
             agent=health.own,
-            exporters=health.exporters,
+            exporters=counted.exporters(counts, health.exporters),
             since_wall_ns=self._ledger.since_wall_ns,
             folded_series=self._ledger.folded_series,
-            label_requests=health.label_requests or {},
+            label_requests=counted.requests(counts, health.label_requests or {}),
             power_budget_mw=self._about.power_budget_mw,
             notice=self._about.notice,
         )
@@ -140,22 +141,22 @@ class Settlement:
         missed = health.missed_ticks or {}
         for watch in watches:
             uuid, tally = watch.info.uuid, watch.tally()
-            counted = Counted(
+            now = Counted(
                 watch.samples, missed.get(uuid, 0), tally.call_ns, tally.errors, watch.throttle_ns
             )
-            self._ledger.count(uuid, names(counted))
-        if health.lateness is not None:
-            self._ledger.count(AGENT, histogram_names(health.lateness))
-
-    def _lateness(self, health: Health) -> Histogram | None:
-        if health.lateness is None:
-            return None
-        return histogram(self._ledger.counts(AGENT), health.lateness.bounds_ns)
+            self._ledger.count(uuid, counted.names(now))
+        own = {
+            **counted.exporter_names(health.exporters),
+            **counted.request_names(health.label_requests or {}),
+            **({} if health.lateness is None else counted.histogram_names(health.lateness)),
+        }
+        if own:
+            self._ledger.count(counted.AGENT, own)
 
     def _absent(self, watches: Sequence[GpuWatch]) -> tuple[Counted, ...]:
-        present = {AGENT, *(watch.info.uuid for watch in watches)}
+        present = {counted.AGENT, *(watch.info.uuid for watch in watches)}
         found = self._ledger.all_counts().items()
-        return tuple(of_names(counts) for group, counts in found if group not in present)
+        return tuple(counted.of_names(counts) for group, counts in found if group not in present)
 
     def _board(self, uuid: str, name: str = "") -> _Board:
         board = self._boards.get(uuid)
@@ -235,7 +236,7 @@ class Settlement:
         totals = self._ledger.totals(uuid)
         hung = uuid in health.hung
         up = watch.up and not hung
-        counted = of_names(self._ledger.counts(uuid))
+        totals_of = counted.of_names(self._ledger.counts(uuid))
         return GpuState(
             info=replace(
                 watch.info,
@@ -254,13 +255,13 @@ class Settlement:
             energy_by_method_uj=dict(totals.by_method_uj),
             suspect_uj=dict(totals.suspect_uj),
             unmetered_ns=dict(totals.unmetered_ns),
-            throttle_ns=counted.throttle_ns,
+            throttle_ns=totals_of.throttle_ns,
             crosscheck_ppm=_crosscheck_ppm(self._board(uuid)),
             floors=_floors(self._board(uuid), watch),
-            samples=counted.samples,
-            missed_ticks=counted.missed_ticks,
-            call_ns=counted.call_ns,
-            errors=counted.errors,
+            samples=totals_of.samples,
+            missed_ticks=totals_of.missed_ticks,
+            call_ns=totals_of.call_ns,
+            errors=totals_of.errors,
         )
 
     def _views(self, watch: GpuWatch) -> tuple[ProcessView, ...]:
@@ -286,6 +287,12 @@ class Settlement:
                 )
             )
         return tuple(views)
+
+
+def _lateness(health: Health, counts: Mapping[str, int]) -> Histogram | None:
+    if health.lateness is None:
+        return None
+    return counted.histogram(counts, health.lateness.bounds_ns)
 
 
 def _keys(watches: Sequence[GpuWatch]) -> list[ProcessKey]:

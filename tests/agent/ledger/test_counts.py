@@ -5,10 +5,19 @@ from typing import Any
 
 import pytest
 
-from submeter.counted import histogram, histogram_names, names, of_names
+from submeter.counted import (
+    exporter_names,
+    exporters,
+    histogram,
+    histogram_names,
+    names,
+    of_names,
+    request_names,
+    requests,
+)
 from submeter.ledger.counts import Counts, parse_counts
 from submeter.ledger.rows import BadRow
-from submeter.model import Counted, Histogram
+from submeter.model import Counted, ExporterState, Histogram
 
 
 def test_counts_go_on_and_are_shown_when_they_are_safe(
@@ -67,3 +76,7 @@ def test_names_and_back() -> None:
     late = Histogram(bounds, (1, 2, 3), 99)
     assert histogram(histogram_names(late), bounds) == late
     assert histogram({}, bounds) is None
+    asked = {("labelled", ""): 3, ("refused", "pid"): 1}
+    assert requests(request_names(asked), dict.fromkeys(asked, 0)) == asked
+    states = (ExporterState("a", runs=3, failures=1), ExporterState("b", missed_readings=4))
+    assert exporters(exporter_names(states), [ExporterState("a"), states[1]]) == states

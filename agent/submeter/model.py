@@ -182,6 +182,7 @@ class ProcessFacts:
     environ: Mapping[str, str] = field(default_factory=dict)  # allow-listed keys only
     listen_ports: tuple[int, ...] = ()
     libraries: tuple[str, ...] = ()
+    writing: tuple[str, ...] = ()  # kinds of files open for writing, never their names
     parent_argv: tuple[str, ...] = ()  # of who started it, where that says more than its own
 
 

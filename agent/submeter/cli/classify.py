@@ -86,7 +86,12 @@ def _seen(pid: int) -> ProcessFacts:
     facts = None if key is None else source.facts(key)
     if key is None or facts is None:
         raise SubmeterError(f"there is no process {pid} here, or it can't be looked at now")
-    return replace(facts, listen_ports=source.listen_ports(key), libraries=source.libraries(key))
+    return replace(
+        facts,
+        listen_ports=source.listen_ports(key),
+        libraries=source.libraries(key),
+        writing=source.writing(key),
+    )
 
 
 def _holders(arguments: argparse.Namespace, judge: Judge) -> Iterator[tuple[int, Verdict]]:

@@ -213,6 +213,38 @@ TELLING_LIBRARIES: Final[Mapping[str, tuple[Phase, int]]] = {
 """The start of a mapped library's name, with the phase and points it stands for. NCCL, cuBLAS
 and cuDNN say nothing: training and serving both load them."""
 
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A kind of files that only some programs write: by the ends of their names, or what those
+    contain. ``kind`` is all that is ever said of them."""
+
+    kind: str
+    phase: Phase
+    points: int
+    endings: tuple[str, ...] = ()
+    containing: str = ""
+
+
+WRITTEN: Final = (
+    Written("training logs", TRAINING, 6, containing="events.out.tfevents."),  # TensorBoard
+    Written(
+        "checkpoints",
+        TRAINING,
+        5,
+        (".ckpt", ".pth", ".distcp", ".pth.tar", "optimizer.pt", "scheduler.pt", "optim_states.pt"),
+    ),
+    Written("model weights", TRAINING, 3, (".pt", ".safetensors", ".keras", ".h5", ".msgpack")),
+    Written(
+        "converted models",
+        OTHER,
+        5,
+        (".gguf", ".ggml", ".engine", ".plan", ".trt", ".onnx", ".tflite", ".onnx.data"),
+    ),
+    Written("media", INFERENCE, 2, (".wav", ".mp3", ".srt", ".png", ".jpg", ".webp")),
+)
+"""Files open for writing. Videos are left out: simulations and transcoders write them as well."""
+
 ENVIRON_CUES: Final[Mapping[str, tuple[Phase, int]]] = {
     "LEARNING_RATE": (TRAINING, 4),
     "NUM_EPOCHS": (TRAINING, 4),

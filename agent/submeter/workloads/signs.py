@@ -20,6 +20,7 @@ from submeter.workloads.rules import (
     OTHER,
     TELLING_LIBRARIES,
     TRAINING,
+    WRITTEN,
     words,
 )
 
@@ -32,7 +33,7 @@ class Sign(NamedTuple):
 
     cue: Cue
     text: str
-    kind: str  # name | folder | mode | option | argument | surrounding
+    kind: str  # name | folder | mode | option | argument | surrounding | file
 
 
 def name_sign(name: str, *, native: bool = False) -> Sign | None:
@@ -194,6 +195,9 @@ def _surroundings(facts: ProcessFacts, command: Command, *, certain: bool) -> It
     if any(port not in cues.NOT_SERVING and str(port) != rendezvous for port in facts.listen_ports):
         yield Sign(Cue(INFERENCE, 3), "listens on a port", "surrounding")
     yield from _library_signs(facts.libraries)
+    for one in WRITTEN:
+        if one.kind in facts.writing:
+            yield Sign(Cue(one.phase, one.points), f"writes {one.kind}", "file")
     names = [environ.get("SLURM_JOB_NAME", "")]
     if facts.cgroup:
         place = placement(facts.cgroup)

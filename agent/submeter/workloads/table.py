@@ -46,6 +46,10 @@ class MoreSource(Protocol):
         """Libraries mapped by that very process that say what it is for."""
         ...
 
+    def writing(self, key: ProcessKey) -> tuple[str, ...]:
+        """Kinds of telling files that very process has open for writing."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -173,8 +177,8 @@ class ProcessTable:
         return verdict
 
     def _ask_one_for_more(self) -> None:
-        """Ports and libraries are looked at only where nothing else says anything, and one process
-        at a time: it costs about 10 ms, which shall stay below a hundredth of a core."""
+        """Ports, libraries and files are looked at only where nothing else says anything, and of
+        one process at a time: it costs about 10 ms, which shall stay below a hundredth of a core."""
         source = self._source
         if not isinstance(source, MoreSource) or not self._waiting:
             return
@@ -184,9 +188,12 @@ class ProcessTable:
         if seen is None or seen.verdict.phase is not Phase.UNKNOWN:
             return
         ports, libraries = source.listen_ports(key), source.libraries(key)
-        facts = source.facts(key) if ports or libraries else None
+        writing = source.writing(key)
+        facts = source.facts(key) if ports or libraries or writing else None
         if facts is not None and facts.argv:
-            verdict = self._judge(replace(facts, listen_ports=ports, libraries=libraries))
+            verdict = self._judge(
+                replace(facts, listen_ports=ports, libraries=libraries, writing=writing)
+            )
             self._seen[key] = replace(seen, owner=self._name(facts, verdict), verdict=verdict)
 
     def _forget(self, now_ns: int) -> None:

@@ -396,3 +396,36 @@ def _facts(proc: Path, pid: int) -> ProcessFacts:
     facts = source.facts(key)
     assert facts is not None
     return facts
+
+
+# --- files open for writing, of the real kernel
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "kinds"),
+    [
+        ("epoch=3.ckpt", "wb", ("checkpoints",)),
+        ("__0_0.distcp", "wb", ("checkpoints",)),
+        ("events.out.tfevents.17.host", "ab", ("training logs",)),
+        ("model-00001-of-00002.safetensors", "r+b", ("model weights",)),
+        ("model-q4.gguf", "wb", ("converted models",)),
+        ("model-q4.gguf", "rb", ()),
+        ("epoch=3.ckpt", "rb", ()),
+        ("notes.txt", "wb", ()),
+        ("ckpt", "wb", ()),
+        ("'; rm -rf \n\\x1b.ckpt", "wb", ("checkpoints",)),
+    ],
+)
+def test_kinds_of_files_that_are_written(
+    tmp_path: Path, name: str, mode: str, kinds: tuple[str, ...]
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"x")
+    source = ProcfsSource()
+    key = source.identify(os.getpid())
+    assert key is not None
+    before = source.writing(key)
+    with path.open(mode):
+        assert set(source.writing(key)) - set(before) == set(kinds)
+    assert source.writing(key) == before
+    assert source.writing(key._replace(start_ticks=1)) == ()

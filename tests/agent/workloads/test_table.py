@@ -27,6 +27,7 @@ class ScriptWithPorts(Script):
     def __init__(self, *facts: ProcessFacts) -> None:
         super().__init__(*facts)
         self.ports: dict[ProcessKey, tuple[int, ...]] = {}
+        self.files: dict[ProcessKey, tuple[str, ...]] = {}
         self.asked_ports: list[ProcessKey] = []
 
     def listen_ports(self, key: ProcessKey) -> tuple[int, ...]:
@@ -35,6 +36,9 @@ class ScriptWithPorts(Script):
 
     def libraries(self, key: ProcessKey) -> tuple[str, ...]:
         return ()
+
+    def writing(self, key: ProcessKey) -> tuple[str, ...]:
+        return self.files.get(key, ())
 
 
 def test_it_says_who_that_is() -> None:
@@ -201,3 +205,14 @@ def _looks(
 
 def _facts(line: str, key: ProcessKey = KEY) -> ProcessFacts:
     return ProcessFacts(key, argv=tuple(line.split()), comm="python3")
+
+
+def test_who_writes_checkpoints_trains() -> None:
+    source = ScriptWithPorts(_facts("python run.py"))
+    table = ProcessTable(source)
+    source.files[KEY] = ("checkpoints",)
+    table.observe([KEY], 0)
+    seen = table.view(KEY)
+    assert seen is not None
+    assert seen.owner.phase is Phase.TRAINING
+    assert seen.verdict.evidence == ("writes checkpoints",)

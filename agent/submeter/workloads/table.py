@@ -177,8 +177,8 @@ class ProcessTable:
         return verdict
 
     def _ask_one_for_more(self) -> None:
-        """Ports, libraries and files are looked at only where nothing else says anything, and of
-        one process at a time: it costs about 10 ms, which shall stay below a hundredth of a core."""
+        """Ports, libraries and files are looked at only where nothing else says anything, of
+        one process at a time: it costs about 10 ms, to stay below a hundredth of a core."""
         source = self._source
         if not isinstance(source, MoreSource) or not self._waiting:
             return

@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="any of phase, workload, user, namespace, pod, container, job, gpu, hour, day, month, "
         "method, component, with commas (phase,workload)",
     )
-    parser.add_argument("--format", metavar="F", help="table, json, csv or html (table)")
+    parser.add_argument("--format", metavar="F", help="table, json, csv, html or parquet (table)")
     parser.add_argument("--json", action="store_true", help="the same as --format json")
     parser.add_argument("--output", metavar="FILE", type=Path, help="write to a file")
     parser.add_argument("--tz", metavar="ZONE", help="time zone, as Europe/Berlin (the machine's)")
@@ -57,6 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     name = arguments.format or ("json" if arguments.json else _format_of(arguments.output))
     presentation = presentations.load(name)
+    to_terminal = arguments.output is None and is_terminal(sys.stdout)
+    if to_terminal and getattr(presentation, "BINARY", False):
+        raise InputError(f"--format {name} is not for a terminal: name a file with --output")
     report = _report(arguments, timeline=name == "html")
     colour = arguments.output is None and wants_colour(sys.stdout)
     _write(presentation.render(report, colour=colour), arguments.output)

@@ -8,11 +8,12 @@ every series and session a row names is there; and corrections. What a hash cove
 """
 
 import hashlib
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from submeter.errors import StateUnusable
 from submeter.ledger import chains
@@ -23,6 +24,8 @@ from submeter.ledger.load import checked_open
 from submeter.ledger.records import Gpu
 from submeter.ledger.rows import LEVELS, TOP, BadRow, Cover, Row, add_all, canonical, genesis
 from submeter.ledger.schema import CHAINED, TABLES, VERSION, version_of
+
+_GPU: Final = re.compile(r"GPU (\d+)\b")
 
 Tell = Callable[[int, int], None]
 """Is told how many rows are done, and of how many."""
@@ -36,6 +39,7 @@ class Audit:
     rows: dict[str, int] = field(default_factory=dict)  # by table
     energy_uj: dict[str, int] = field(default_factory=dict)  # by UUID of the GPU
     problem: str = ""
+    names: dict[str, str] = field(default_factory=dict)  # of GPUs, by number in the ledger
 
 
 class _Vouched(NamedTuple):
@@ -76,7 +80,7 @@ def _audit(connection: sqlite3.Connection, progress: Tell) -> Audit:
     try:
         _check(connection, found, progress)
     except BadRow as error:
-        found.problem = str(error)
+        found.problem = _GPU.sub(lambda match: found.names.get(match[1], match[0]), str(error))
     except chains.UNREADABLE as error:
         found.problem = f"the file is damaged: {error}"
     return found
@@ -86,6 +90,9 @@ def _check(connection: sqlite3.Connection, found: Audit, progress: Tell) -> None
     _structure(connection)
     found.ledger_id = ledger = chains.ledger_id(connection)
     gpus = chains.gpus(connection, ledger)
+    found.names = {
+        str(gpu.id): f"{gpu.uuid} ({gpu.name})" if gpu.name else gpu.uuid for gpu in gpus
+    }
     known = _named(connection, ledger, gpus, found)
     ends = [_chain(connection, gpu) for gpu in gpus]
     strangers = _strangers(connection, {gpu.id for gpu in gpus})

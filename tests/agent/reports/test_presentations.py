@@ -3,13 +3,16 @@
 import csv
 import io
 import json
+import sys
 import unicodedata
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from submeter.errors import InputError
 from submeter.reports import presentations
@@ -44,15 +47,35 @@ def test_every_format_has_what_a_format_needs(name: str, report: Report) -> None
     content = found.render(report)
     assert content
     assert content == found.render(report)
-    assert b"\x1b" not in content
+    assert name == "parquet" or b"\x1b" not in content
 
 
-@pytest.mark.parametrize("name", presentations.available())
+@pytest.mark.parametrize("name", [name for name in presentations.available() if name != "parquet"])
 @given(st.lists(st.text(), min_size=1, max_size=4, unique=True))
 def test_any_name_can_be_shown(name: str, names: list[str]) -> None:
     text = presentations.load(name).render(named(*names)).decode()
     odd = {mark for mark in text if unicodedata.category(mark) == "Cc"} - {"\n", "\r", "\t"}
     assert not odd
+
+
+@given(st.dictionaries(st.text(), st.integers(0, 2**62 // 10), min_size=1, max_size=9))
+def test_parquet_is_read_back_as_it_was(energies_uj: dict[str, int]) -> None:
+    rows = tuple(Row((name,), energy_uj) for name, energy_uj in energies_uj.items())
+    made = replace(named(), rows=rows, total_uj=sum(energies_uj.values()))
+    found = parquet.read_table(io.BytesIO(presentations.load("parquet").render(made)))
+    assert found["workload"].to_pylist() == list(energies_uj)
+    assert found["energy_uj"].to_pylist() == list(energies_uj.values())
+    rest = json.loads(found.schema.metadata[b"submeter"])
+    assert Decimal(rest["total_joules"]) * 1_000_000 == sum(energies_uj.values())
+    assert found["carbon_g"].to_pylist() == [None] * len(rows)
+
+
+def test_parquet_without_pyarrow_says_what_to_install(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputError, match=r"pip install 'submeter\[parquet\]'"):
+        presentations.load("parquet").render(report)
 
 
 def test_an_unknown_format_is_an_error() -> None:

@@ -5,7 +5,7 @@ A presentation is a module of this package without a leading underscore that def
     SUFFIX                          of files of that format, for people who name none
     render(report, colour=False)    the whole output; colour is only ever asked for by a terminal
 
-Nothing else registers it.
+and, where its output is nothing for a terminal, ``BINARY = True``. Nothing else registers it.
 """
 
 import importlib

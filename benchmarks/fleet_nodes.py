@@ -8,6 +8,7 @@ as real ones do, and 200 nodes cost a fraction of a processor.
 """
 
 import argparse
+import contextlib
 import http.server
 import re
 import threading
@@ -33,9 +34,12 @@ class Recent:
             self._texts.append(answer.read().decode())
 
     def of_node(self, node: int) -> bytes:
-        """The text of a node; the last second's of the first one, and so on."""
+        """The text of a node: the newest of the first one, a second older of the next, and so on.
+
+        Until so much has been read, the oldest there is: no node's counters ever go back.
+        """
         texts = list(self._texts)
-        return as_node(texts[-1 - node % len(texts)], node).encode()
+        return as_node(texts[-1 - min(node % _LAGS, len(texts) - 1)], node).encode()
 
 
 def as_node(text: str, node: int) -> str:
@@ -57,12 +61,16 @@ def serve(recent: Recent, port: int) -> http.server.ThreadingHTTPServer:
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            with contextlib.suppress(ConnectionError):  # a scrape that waits no longer
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Says nothing."""
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    class Server(http.server.ThreadingHTTPServer):
+        request_queue_size = 256  # all nodes may be scraped at once
+
+    server = Server(("127.0.0.1", port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 

@@ -130,8 +130,12 @@ def lines(
     share: bool = False,
     bars: bool = False,
     levels: Sequence[tuple[float | None, str]] = (),
+    axis: tuple[float, float] | None = None,
 ) -> timeseries.Panel:
-    """Values over time; ``share`` stacks to 100 %, ``levels`` are drawn as lines."""
+    """Values over time; ``share`` stacks to 100 %, ``levels`` are drawn as lines.
+
+    ``axis`` is what it shows at least; else it begins at 0.
+    """
     panel = (
         timeseries.Panel()
         .title(title)
@@ -146,8 +150,10 @@ def lines(
         ))
         .show_points(looks.VisibilityMode.NEVER)
         .line_width(1)
-        .axis_soft_min(0)
+        .axis_soft_min(axis[0] if axis else 0)
     )  # fmt: skip
+    if axis:
+        panel.axis_soft_max(axis[1])
     if stacked or share:
         mode = looks.StackingMode.PERCENT if share else looks.StackingMode.NORMAL
         panel.stacking(common.StackingConfig().mode(mode).group("A")).fill_opacity(70)
@@ -174,6 +180,7 @@ def figure(
     levels: Sequence[tuple[float | None, str]] = ((None, GOOD),),
     none: str = "no data",
     decimals: float | None = None,
+    height: int = 4,
 ) -> stat.Panel:
     """One number, coloured by its level, with its course behind it."""
     panel = (
@@ -183,7 +190,7 @@ def figure(
         .unit(unit)
         .datasource(DATASOURCE)
         .span(width)
-        .height(4)
+        .height(height)
         .no_value(none)
         .thresholds(_levels(levels))
         .graph_mode(looks.BigValueGraphMode.NONE)

@@ -267,6 +267,7 @@ def _quality() -> list[Panel]:
             " the same time; 1 when both agree.", "none",
             [Query(f"submeter_energy_crosscheck_ratio{{{_GPU}}}", "GPU {{gpu}}")],
             width=8, levels=((None, BAD), (0.9, "transparent"), (1.1, BAD)),
+            axis=(0.8, 1.2),
         ),
         lines(
             "Missed readings", "Planned readings that were skipped because their time had passed,"

@@ -121,7 +121,7 @@ def _efficiency(source: Source) -> list[Panel]:
     return [
         figure(
             "Into work", "Share of all energy that went into work (component dynamic).",
-            "percentunit", Query(_share(source, _DYNAMIC), "work"), decimals=1,
+            "percentunit", Query(_share(source, _DYNAMIC), "work"), decimals=1, height=8,
             levels=((None, BAD), (0.3, WARN), (0.6, GOOD)),
         ),
         lines(

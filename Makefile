@@ -12,7 +12,7 @@ export PATH := $(PATH):$(TOOLS)/usr/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-real test-systemd test-ledger quick lint format docs bench clean tools wheels bundle install uninstall
+.PHONY: help run test test-real test-schema test-systemd test-ledger quick lint format docs bench clean tools wheels bundle install uninstall
 
 help: ## lists what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -83,6 +83,14 @@ install: bundle ## installs or upgrades the service (docs/operators.md); as root
 
 uninstall: ## takes the service away; its ledger and configuration stay
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' deploy/install/install.sh --uninstall
+
+# Grafana's types of a dashboard and a TypeScript compiler, from npm: 40 MB beside the environment.
+SCHEMA := $(TOOLS)/schema
+test-schema: $(VENV)/.installed-dev ## the dashboards against Grafana's own types; needs npm
+	@mkdir -p $(SCHEMA)
+	@test -x $(SCHEMA)/node_modules/.bin/tsc || npm install --prefix $(SCHEMA) --ignore-scripts \
+	    --no-audit --no-fund --loglevel=error @grafana/schema@11.6.0 typescript@5.9
+	SUBMETER_NODE_MODULES=$(SCHEMA)/node_modules $(BIN)/pytest tests/deploy/test_dashboard_schema.py $(ARGS)
 
 quick: $(VENV)/.installed-dev ## the tests that take a moment
 	$(BIN)/pytest -m 'not gpu and not slow' $(ARGS)

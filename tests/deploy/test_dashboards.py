@@ -169,7 +169,10 @@ def _units(panel: dict[str, Any]) -> set[str]:
 
 def _without_empty(value: Any) -> Any:
     if isinstance(value, dict):
-        cleaned = {key: _without_empty(each) for key, each in value.items()}
+        # The SDK has the fields of interval variables for all of them; Grafana's schema hasn't.
+        cleaned = {
+            key: _without_empty(each) for key, each in value.items() if not key.startswith("auto")
+        }
         return {key: each for key, each in cleaned.items() if each not in ({}, [], None, "")}
     if isinstance(value, list):
         return [_without_empty(each) for each in value]

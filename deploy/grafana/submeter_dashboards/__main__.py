@@ -1,5 +1,6 @@
 """Writes each dashboard's JSON into a folder: `python -m submeter_dashboards FOLDER`."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,11 @@ def documents() -> Iterator[tuple[str, str]]:
 
 
 def _json(dashboard: Dashboard) -> str:
-    return JSONEncoder(sort_keys=True, indent=2).encode(dashboard) + "\n"
+    document = json.loads(JSONEncoder().encode(dashboard))
+    for variable in document["templating"]["list"]:
+        for field in ("auto", "auto_min", "auto_count"):  # of interval variables, by the schema
+            variable.pop(field)
+    return json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
 
 
 def main() -> None:

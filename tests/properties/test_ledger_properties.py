@@ -116,6 +116,29 @@ def test_roll_ups_retention_restarts_and_clocks_keep_every_sum(
         assert parts == expected
 
 
+@settings(max_examples=30, deadline=None)
+@given(history=steps, quarter=st.integers(1, 3))
+def test_clocks_off_by_quarters_of_an_hour_are_read_as_exactly(
+    history: list[Step], quarter: int
+) -> None:
+    """By hours of Nepal, India or Lord Howe: what tens say, whichever rows are read for it."""
+    with tempfile.TemporaryDirectory(dir=MEMORY) as scratch:
+        directory = Path(scratch) / "state"
+        expected = keep_books(directory, history, Keep(400, 400, 400), jumps=False)
+        first_s = START_S - 3_600 + quarter * 900
+        hours = list(range(first_s, START_S + 2_000_000, 3_600))
+        tens = list(range(first_s, START_S + 2_000_000, 10))
+        found: list[Counter[int]] = []
+        with open_reader(directory) as reader:
+            for edges in (hours, tens):
+                sums: Counter[int] = Counter()
+                for piece in reader.pieces(0, FAR_S, edges):
+                    sums[(piece.start_s - first_s) // 3_600] += piece.sum_uj
+                found.append(+sums)
+        assert found[0] == found[1]
+        assert found[0].total() == expected.total()
+
+
 @settings(max_examples=40, deadline=None)
 @given(history=steps)
 def test_setting_the_clock_changes_no_joule(history: list[Step]) -> None:

@@ -48,6 +48,7 @@ class _Vouched(NamedTuple):
     cover: Cover
     total_uj: int
     digest: bytes  # of their sum
+    quarters: bool  # whether that has quarters
 
 
 class _Chain(NamedTuple):
@@ -184,7 +185,7 @@ def _gpu(connection: sqlite3.Connection, chain: _Chain, known: _Known, count: _C
             _names(row, level, gpu, known)
             count.one(level)
             if row.cover is not None:
-                above.append(_Vouched(row.cover, row.total_uj, _digest(row)))
+                above.append(_Vouched(row.cover, row.total_uj, _digest(row), bool(row.quarters)))
         newest, total_uj = checked.tip, checked.total_uj
     if chain.open is None:
         if newest.seq:
@@ -224,6 +225,8 @@ class _Level:
                 raise BadRow(f"{name}: does not begin where the one before it ends")
             self._last_ten = sealed.seq if row.cover is None else row.cover.last
             self._compare(row, name)
+            if row.quarters and _digest(row) != _digest(row, of_quarters=True):
+                raise BadRow(f"{name}: its quarters do not sum to it")
             yield row
         if self.tip.seq != until:
             raise BadRow(f"{LEVELS[self._level].name} {self.tip.seq + 1} of GPU {gpu}: missing")
@@ -256,6 +259,8 @@ class _Level:
         add_all(self._sum.facts, row.facts)
         add_all(self._sum.energy_uj, row.energy_uj)
         vouched = self._above[self._at]
+        if vouched.quarters:
+            self._sum.add_to_quarter(row)
         if self.tip.seq < vouched.cover.below:
             return
         covering = f"the row of {LEVELS[self._level + 1].name} that ends with {name}"
@@ -275,7 +280,18 @@ def _names(row: Row, level: int, gpu: Gpu, known: _Known) -> None:
         raise BadRow(f"{where} names session {row.session}, which is missing")
 
 
-def _digest(row: Row) -> bytes:
+def _digest(row: Row, *, of_quarters: bool = False) -> bytes:
+    """Of the amounts of a row, or of the sum of its quarters; where there are quarters, of each."""
+    whole = row
+    if of_quarters:
+        whole = Row(0)
+        for quarter in row.quarters.values():
+            whole.merge(quarter)
+    parts = [(-1, whole), *sorted(row.quarters.items(), key=lambda item: item[0])]
+    return hashlib.sha256(canonical([[at, _plain(part)] for at, part in parts])).digest()
+
+
+def _plain(row: Row) -> list[object]:
     energy = sorted(item for item in row.energy_uj.items() if item[1])
     facts = sorted(item for item in row.facts.items() if item[1])
-    return hashlib.sha256(canonical([row.metered_ns, energy, facts])).digest()
+    return [row.metered_ns, energy, facts]

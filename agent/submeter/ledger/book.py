@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from submeter.ledger.rows import LEVELS, TOP, Cover, Row, Sealed, encode, link
+from submeter.ledger.rows import HOURS, LEVELS, TOP, Cover, Row, Sealed, encode, link
 from submeter.units import NS_PER_S
 
 SYNCED_FROM_S: Final = 1_735_689_600
@@ -98,6 +98,8 @@ class Book:
         if rollup is None:
             rollup = self._rollups[above] = _Rollup(Row(start_s), first, last, tip)
         rollup.row.merge(row)
+        if above == HOURS:
+            rollup.row.add_to_quarter(row)
         rollup.last, rollup.below = last, tip
 
     def _seal(self, level: int, row: Row) -> Sealed:

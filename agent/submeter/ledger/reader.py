@@ -7,7 +7,8 @@
 What a piece is: a row of the ledger, at the longest resolution that serves. ``edges`` are the
 moments (seconds since 1970, UTC) that no piece may cross, as the hours, local midnights or months
 that a report has columns for: between two of them everything may be one piece. So a month without
-edges is read from about thirty rows a GPU, by the hour from 744. A piece belongs to the stretch
+edges is read from about thirty rows a GPU, by the hour from 744, in any time zone: an hour knows
+its quarters. A piece belongs to the stretch
 that its ``start_s`` is in.
 
 What is exact: Σ of all pieces = the totals of the ledger, always; in between, pieces are exact to
@@ -39,6 +40,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -48,7 +50,7 @@ from submeter.ledger.book import SYNCED_FROM_S, Tip
 from submeter.ledger.files import reading
 from submeter.ledger.load import checked_open
 from submeter.ledger.records import Gpu, Series, Session
-from submeter.ledger.rows import LEVELS, TOP, Cover, Row, decode
+from submeter.ledger.rows import LEVELS, QUARTER_S, TOP, Cover, Row, decode
 from submeter.model import Account, Component, Method, Owner, Phase
 from submeter.units import NS_PER_S
 
@@ -185,11 +187,24 @@ class Reader:
             elif row.cover is None:
                 if wanted.has(piece.start_s):
                     yield piece
+            elif row.quarters and wanted.cuts(piece, QUARTER_S):
+                yield from self._quarters(piece, row, wanted)
             else:
                 if begins is None:
                     begins = self._below(gpu, level, sealed.seq, row.cover)
                 numbers = None if begins is None else range(begins, row.cover.below)
                 yield from self._parts(gpu, wanted, level, piece, numbers)
+
+    def _quarters(self, hour: Piece, row: Row, wanted: "_Wanted") -> Iterator[Piece]:
+        """The quarters of an hour, as far as they are wanted."""
+        for which, quarter in sorted(row.quarters.items(), key=lambda item: item[0]):
+            start_s = hour.start_s + which * QUARTER_S
+            if wanted.has(start_s):
+                energy = tuple(
+                    (self.series[number], uj) for number, uj in quarter.energy_uj.items()
+                )
+                span = (start_s, start_s + QUARTER_S)
+                yield Piece(hour.gpu, *span, energy, quarter.metered_ns, quarter.facts)
 
     def _parts(
         self, gpu: Gpu, wanted: "_Wanted", level: int, piece: Piece, numbers: range | None
@@ -281,6 +296,14 @@ class _Wanted(NamedTuple):
 
     def touches(self, piece: Piece) -> bool:
         return piece.start_s < self.until_s and piece.end_s > self.since_s
+
+    def cuts(self, piece: Piece, width_s: int) -> bool:
+        """Whether every edge inside the piece is between two parts of that width."""
+        first = bisect_right(self.edges, piece.start_s)
+        return all(
+            edge % width_s == piece.start_s % width_s
+            for edge in takewhile(lambda edge: edge < piece.end_s, islice(self.edges, first, None))
+        )
 
     def contains(self, piece: Piece) -> bool:
         """Whether the piece is between two neighbouring edges."""

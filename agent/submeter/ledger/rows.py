@@ -44,12 +44,19 @@ LEVELS: Final = (
 )
 TOP: Final = len(LEVELS) - 1
 
+HOURS: Final = 2
+QUARTER_S: Final = 900
+"""All clocks of the world differ by quarters of an hour: a row of hours also knows what was in each
+quarter, so that days and hours of India or Nepal are read as fast as those of London."""
+
 NO_COUNTER: Final = -1
 
 _FORMAT: Final = 1
+_WITH_QUARTERS: Final = 2
 _BODY: Final = struct.Struct("<BIIqqqqq")  # format, session, epoch, wall, boot, total, counter, ns
 _COVER: Final = struct.Struct("<qqq32s")  # first and last of tens, last of the level below, hash
 _TABLE: Final = struct.Struct("<HIBB")  # bytes of facts, series, bytes of an id and of an amount
+_QUARTER: Final = struct.Struct("<Bq")  # which one, ns
 _OPEN: Final = 255  # no level has that number
 _PLACE: Final = struct.Struct("<BIqq")  # level, GPU, number, label
 
@@ -82,6 +89,7 @@ class Row:
     facts: dict[str, int] = field(default_factory=dict)  # see `FACTS`; only those that are not 0
     energy_uj: dict[int, int] = field(default_factory=dict)  # by number of the series
     cover: Cover | None = None  # None for tens
+    quarters: dict[int, "Row"] = field(default_factory=dict)  # of an hour; sums only
 
     @property
     def sum_uj(self) -> int:
@@ -96,6 +104,13 @@ class Row:
         self.metered_ns += other.metered_ns
         add_all(self.facts, other.facts)
         add_all(self.energy_uj, other.energy_uj)
+
+    def add_to_quarter(self, other: "Row") -> None:
+        """Adds a shorter row of the same hour to the quarter that its label is in."""
+        quarter = self.quarters.setdefault(other.start_s % 3_600 // QUARTER_S, Row(0))
+        quarter.metered_ns += other.metered_ns
+        add_all(quarter.facts, other.facts)
+        add_all(quarter.energy_uj, other.energy_uj)
 
 
 class Sealed(NamedTuple):
@@ -157,7 +172,7 @@ def encode(row: Row, *, compact: bool = True) -> bytes:
     written anew, and made in a quarter of the time.
     """
     head = _BODY.pack(
-        _FORMAT,
+        _WITH_QUARTERS if row.quarters else _FORMAT,
         row.session,
         row.epoch,
         row.end_wall_ns,
@@ -167,6 +182,13 @@ def encode(row: Row, *, compact: bool = True) -> bytes:
         row.metered_ns,
     )
     cover = b"" if row.cover is None else _COVER.pack(*row.cover)
+    parts = [head, cover, *_amounts(row, compact=compact)]
+    for which, quarter in sorted(row.quarters.items()):
+        parts += [_QUARTER.pack(which, quarter.metered_ns), *_amounts(quarter, compact=compact)]
+    return b"".join(parts)
+
+
+def _amounts(row: Row, *, compact: bool) -> tuple[bytes, ...]:
     present = {name: amount for name, amount in row.facts.items() if amount}
     facts = canonical(present) if present else b""
     energy = row.energy_uj
@@ -178,7 +200,7 @@ def encode(row: Row, *, compact: bool = True) -> bytes:
         id_bytes, packed_ids = 4, struct.pack(f"<{len(ids)}I", *ids)
         amount_bytes, packed = 8, struct.pack(f"<{len(ids)}q", *amounts)
     table = _TABLE.pack(len(facts), len(ids), id_bytes, amount_bytes)
-    return b"".join((head, cover, table, facts, packed_ids, packed))
+    return table, facts, packed_ids, packed
 
 
 def _short(ids: list[int], amounts: list[int]) -> tuple[int, bytes, int, bytes]:
@@ -203,13 +225,24 @@ def decode(level: int, start_s: int, body: bytes) -> Row:
 
 def _decode(level: int, start_s: int, body: bytes) -> tuple[Row, int]:
     version, session, epoch, wall, boot, total, counter, metered = _BODY.unpack_from(body)
-    if version != _FORMAT:
+    if version not in {_FORMAT, _WITH_QUARTERS}:
         raise BadRow(f"unreadable row: format {version}")
     at = _BODY.size
     cover = None
     if level:
         cover = Cover(*_COVER.unpack_from(body, at))
         at += _COVER.size
+    facts, energy, at = _read_amounts(body, at)
+    row = Row(start_s, session, epoch, wall, boot, total, counter, metered, facts, energy, cover)
+    while version == _WITH_QUARTERS and at < len(body):
+        which, quarter_ns = _QUARTER.unpack_from(body, at)
+        facts, energy, at = _read_amounts(body, at + _QUARTER.size)
+        row.quarters[which] = Row(0, metered_ns=quarter_ns, facts=facts, energy_uj=energy)
+    return row, at
+
+
+def _read_amounts(body: bytes, at: int) -> tuple[dict[str, int], dict[int, int], int]:
+    """Facts, energy by series, and where they end."""
     facts_bytes, count, id_bytes, amount_bytes = _TABLE.unpack_from(body, at)
     at += _TABLE.size
     facts = json.loads(body[at : at + facts_bytes]) if facts_bytes else {}
@@ -224,8 +257,4 @@ def _decode(level: int, start_s: int, body: bytes) -> tuple[Row, int]:
         get(body[i : i + amount_bytes], "little", signed=True)
         for i in range(middle, end, amount_bytes or 1)
     ]
-    energy = dict(zip(ids, amounts, strict=True))
-    row = Row(
-        start_s, session, epoch, wall, boot, total, counter, metered, dict(facts), energy, cover
-    )
-    return row, end
+    return dict(facts), dict(zip(ids, amounts, strict=True)), end

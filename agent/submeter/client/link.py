@@ -1,8 +1,9 @@
 """Lines in, lines on the agent's socket out: the one place where a job touches the outside.
 
-Sending hardly waits: where the socket's buffer is full, 2 ms once in five seconds; what is dropped
-then is said again with the next call. Where no agent listens the next try is seconds away. A forked
-child starts over, since the agent knows its peers by the credentials of whoever connected.
+Sending hardly waits: where the socket's buffer is full, 2 ms at most every tenth of a second; what
+is dropped then is said again with the next call. Where no agent listens the next try is seconds
+away. A forked child starts over, since the agent knows its peers by the credentials of whoever
+connected.
 """
 
 import mmap
@@ -21,6 +22,7 @@ from submeter.units import NS_PER_S
 RETRY_NS: Final = 5 * NS_PER_S
 ANSWER_S: Final = 1.0
 _FULL_MS: Final = 2
+_PATIENCE_NS: Final = NS_PER_S // 10
 _ANSWER_BYTES: Final = 256 * 1024
 _ASK_PAGE: Final = frame({"ask": "page"})
 
@@ -136,13 +138,14 @@ class Link:
         now_ns = self._clock.monotonic_ns()
         if now_ns < self._patient_ns:
             return False
+        self._patient_ns = now_ns + _PATIENCE_NS
         room = select.poll()
         room.register(connection, select.POLLOUT)
         if room.poll(_FULL_MS):
             with suppress(BlockingIOError):
                 connection.send(data)
                 return True
-        self._patient_ns = now_ns + RETRY_NS
+        self._patient_ns = now_ns + RETRY_NS  # it doesn't read at all
         return False
 
     def _connected(self) -> socket.socket | None:

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 CONNECTIONS: Final = 128
 PER_USER: Final = 16
 FRAME_NS: Final = 1 * NS_PER_S
-_FRAMES_AT_ONCE: Final = 64
+_READ_BYTES: Final = 16 * 1024
 _TICK_S: Final = 0.25
 _SWEEP_NS: Final = 30 * NS_PER_S
 _TELL_NS: Final = 60 * NS_PER_S
@@ -81,6 +81,7 @@ class _Peer:
         self.who = who
         self.data = b""
         self.key: ProcessKey | None = None  # who it was when it first spoke of itself
+        self.known = False  # whether it still is, as of this read
         self.due_ns: int | None = None
 
 
@@ -158,7 +159,7 @@ class LabelServer:
 
     def _read(self, peer: _Peer) -> None:
         try:
-            more = peer.connection.recv(_FRAMES_AT_ONCE * 64)
+            more = peer.connection.recv(_READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -167,6 +168,7 @@ class LabelServer:
             self._close(peer)
             return
         *lines, peer.data = (peer.data + more).split(b"\n")
+        peer.known = False
         try:
             for line in lines:
                 self._hear(peer, line)
@@ -212,10 +214,11 @@ class LabelServer:
         if workload is not None and not isinstance(workload, str):
             raise Refused("workload", "workload is a text")
         pid = fields.get("pid", peer.who.pid)
-        key = peer.key if peer.key is not None and pid == peer.key.pid else None
-        if key is None or self._processes.identify(key.pid) != key:
+        key = self._self(peer) if pid == peer.who.pid else None
+        if key is None:
             key = self._whose(pid, peer.who)
-            peer.key = key if key.pid == peer.who.pid else peer.key
+            if key.pid == peer.who.pid:
+                peer.key, peer.known = key, True
         noted = self._labels.say(
             key,
             peer.who.uid,
@@ -226,6 +229,12 @@ class LabelServer:
         )
         if not noted:
             raise Refused("quota", "too many labelled processes")
+
+    def _self(self, peer: _Peer) -> ProcessKey | None:
+        """Who speaks, if it is who spoke before: looked up once for all lines that came at once."""
+        if peer.key is not None and not peer.known:
+            peer.known = self._processes.identify(peer.key.pid) == peer.key
+        return peer.key if peer.known else None
 
     def _whose(self, pid: object, who: Who) -> ProcessKey:
         """The process behind a PID, if that peer may label it. Read anew each time: the PID may

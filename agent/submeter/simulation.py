@@ -38,7 +38,7 @@ class Simulation:
         self._node.open()
         fast, slow = self._node.jobs()
         now_ns = self.clock.boottime_ns()
-        settle = Job("settle", "", self._settle_ns, now_ns + self._settle_ns, self._settle)
+        settle = Job("settle", (), self._settle_ns, now_ns + self._settle_ns, self._settle)
         self._jobs = [*slow, *fast, settle]
 
     def run_for(self, duration_ns: int) -> None:

@@ -9,6 +9,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from submeter.backends.turns import Poll
 from submeter.clock import Clock
 from submeter.errors import InputError
 from submeter.model import (
@@ -34,9 +35,9 @@ class Tally:
         self.calls: dict[str, int] = {}
         self.errors: dict[tuple[str, str], int] = {}
 
-    def took(self, call: str, duration_ns: int) -> None:
+    def took(self, call: str, duration_ns: int, count: int = 1) -> None:
         self.call_ns[call] = self.call_ns.get(call, 0) + duration_ns
-        self.calls[call] = self.calls.get(call, 0) + 1
+        self.calls[call] = self.calls.get(call, 0) + count
 
     def add(self, other: "Tally") -> None:
         """Takes over what another tally counted. That one may be counting on in other threads:
@@ -57,15 +58,21 @@ class Device(Protocol):
     """One GPU. Each method may raise DeviceLost (this GPU is gone), DriverUnavailable (all are)
     or ReadFailed (nothing this time; counted in `tally`); nothing else.
 
-    `readings` is called from one thread, the other methods from another one.
+    `poll` and `readings` are called from one thread, the other methods from another one.
     """
 
     info: GpuInfo
     tally: Tally
 
+    def poll(self, now_ns: int) -> None:
+        """Asks the sensors at boot time ``now_ns`` and keeps what they say for `readings`.
+        Never raises: a failure that lasts is raised there."""
+        ...
+
     def readings(self, now_ns: int) -> Sequence[Reading]:
-        """What the sensors say at boot time ``now_ns``: one reading; a replay may owe several
-        or none. Values out of any plausible range are already turned into None and counted."""
+        """What the sensors say now, after everything that `poll` kept, oldest first: one reading
+        if it kept nothing; a replay may owe several or none. Values out of any plausible range
+        are already turned into None and counted. Raises only where it has nothing to give."""
         ...
 
     def hold(self, duration_ns: int) -> None:
@@ -120,6 +127,11 @@ class Backend(Protocol):
 
     def rescan(self) -> Sequence[Device]:
         """Devices that have come since `open`. Raises DriverUnavailable where all are gone."""
+        ...
+
+    def poller(self, devices: Sequence[Device | None]) -> Poll:
+        """Polls these devices one after the other, by the shortest way there is; None are left
+        out. What they said is then for each one's `readings`."""
         ...
 
     def reopen(self, uuid: str) -> Device:

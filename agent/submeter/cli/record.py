@@ -102,7 +102,7 @@ class Recorder:
         self._node.open()
         fast, slow = self._node.jobs()
         now_ns = self._clock.boottime_ns()
-        survey = Job("processes", "", NS_PER_S, now_ns + NS_PER_S, self._look_at_processes)
+        survey = Job("processes", (), NS_PER_S, now_ns + NS_PER_S, self._look_at_processes)
         self._jobs = [*slow, *fast, survey]
 
     def run_until(self, until_ns: int) -> None:

@@ -61,17 +61,26 @@ class Lane:
     def busy_for_ns(self, now_ns: int) -> tuple[str, int]:
         """Whose job runs now and for how long already; ("", 0) between jobs."""
         busy = self._busy
-        return ("", 0) if busy is None else (busy[0].owner, now_ns - busy[1])
+        if busy is None:
+            return "", 0
+        owner, since_ns = busy[0].turn()
+        return owner, now_ns - max(since_ns, busy[1])
 
     def give_up_others(self, owner: str) -> list[Job]:
         """Lets go of every job that is not ``owner``'s, if it is still ``owner`` that holds the
         lane up; they are the caller's now."""
         with self._lock:
-            if self._busy is None or self._busy[0].owner != owner:
+            if self._busy is None or self._busy[0].turn()[0] != owner:
                 return []
-            others = [job for job in self._jobs if job.owner != owner]
-            self._jobs = [job for job in self._jobs if job.owner == owner]
-            self._due = [job for job in self._due if job.owner == owner]
+            stuck = self._busy[0]
+            others = [job for job in self._jobs if owner not in job.owners]
+            if stuck.shared is not None and len(stuck.owners) > 1:
+                rest = stuck.shared.without(owner)
+                if rest is None:
+                    return []
+                others.append(rest)
+            self._jobs = [job for job in self._jobs if owner in job.owners]
+            self._due = [job for job in self._due if owner in job.owners]
         return others
 
     def _main(self) -> None:
@@ -101,18 +110,26 @@ class Lane:
         return now_ns
 
     def _run_due(self, now_ns: int) -> None:
-        boottime_ns = self._clock.boottime_ns
-        while (job := self._next(now_ns)) is not None:
-            self.lateness.observe(now_ns - job.next_ns)
-            job.run(now_ns)
+        boottime_ns, lock, observe = self._clock.boottime_ns, self._lock, self.lateness.observe
+        while True:
+            with lock:
+                if not self._due or self._stopping:
+                    self._busy = None
+                    return
+                job = self._due.pop()
+                self._busy = (job, now_ns)
+            observe(now_ns - job.next_ns)
+            instead = job.run(now_ns)
             now_ns = boottime_ns()
-            job.advance(now_ns)
+            if instead is None:
+                job.advance(now_ns)
+            else:
+                self._replace(job, instead)
 
-    def _next(self, now_ns: int) -> Job | None:
+    def _replace(self, job: Job, instead: Iterable[Job]) -> None:
         with self._lock:
-            job = self._due.pop() if self._due and not self._stopping else None
-            self._busy = None if job is None else (job, now_ns)
-        return job
+            self._jobs = [each for each in self._jobs if each is not job]
+            self._jobs.extend(instead)
 
 
 class Lanes:

@@ -6,8 +6,8 @@ them one after another on a clock that may be fake.
 
 import heapq
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 from submeter.clock import Clock
 from submeter.model import Histogram
@@ -46,24 +46,52 @@ class Lateness:
         return Histogram(LATENESS_BOUNDS_NS, tuple(self._counts), self._sum_ns)
 
 
+class Shared(Protocol):
+    """Several owners' job, from the side of whoever finds it stuck."""
+
+    def turn(self) -> tuple[int, int]:
+        """Which of the owners it is busy with, by number, and since when (boot time, ns)."""
+        ...
+
+    def without(self, owner: str) -> "Job | None":
+        """The others' job, for another thread, if it is stuck with ``owner``."""
+        ...
+
+
 class Job:
-    """Something to do for one owner (a GPU) on a grid of absolute deadlines.
+    """Something to do for its owners (GPUs) on a grid of absolute deadlines.
 
     Deadlines are missed rather than caught up: after a late run the next one is the first grid
-    point in the future, and those in between are counted in ``missed``.
+    point in the future, and those in between are counted in ``missed``. A run may give the jobs
+    that are to take its place.
     """
 
-    __slots__ = ("missed", "name", "next_ns", "owner", "period_ns", "run")
+    __slots__ = ("missed", "name", "next_ns", "owners", "period_ns", "run", "shared")
 
     def __init__(
-        self, name: str, owner: str, period_ns: int, next_ns: int, run: Callable[[int], None]
+        self,
+        name: str,
+        owners: tuple[str, ...],
+        period_ns: int,
+        next_ns: int,
+        run: Callable[[int], "Sequence[Job] | None"],
+        *,
+        shared: Shared | None = None,
     ) -> None:
         self.name = name
-        self.owner = owner
+        self.owners = owners
         self.period_ns = period_ns
         self.next_ns = next_ns
         self.run = run
+        self.shared = shared
         self.missed = 0
+
+    def turn(self) -> tuple[str, int]:
+        """Which of its owners it is busy with while it runs, and since when; 0: since it runs."""
+        if self.shared is None:
+            return self.owners[0] if self.owners else "", 0
+        number, since_ns = self.shared.turn()
+        return self.owners[number], since_ns
 
     def __lt__(self, other: "Job") -> bool:
         return self.next_ns < other.next_ns
@@ -85,22 +113,28 @@ def stagger_ns(index: int, count: int, period_ns: int) -> int:
 
 
 def run_until(
-    clock: Clock, jobs: Iterable[Job], until_ns: int, lateness: Lateness | None = None
+    clock: Clock, jobs: list[Job], until_ns: int, lateness: Lateness | None = None
 ) -> None:
     """Runs jobs by deadline until boot time ``until_ns``, in this thread, sleeping on ``clock``.
+    ``jobs`` is changed where some are replaced.
 
     On a fake clock this is the whole agent, deterministic and as fast as the code.
     """
-    queue: list[Job] = sorted(jobs)
-    while queue and queue[0].next_ns <= until_ns:
-        job = queue[0]
+    jobs.sort()  # which is a heap
+    while jobs and jobs[0].next_ns <= until_ns:
+        job = jobs[0]
         while (now_ns := clock.boottime_ns()) < job.next_ns:
             clock.sleep_until(job.next_ns)
         if lateness is not None and job.name == SAMPLE:
             lateness.observe(now_ns - job.next_ns)
-        job.run(now_ns)
-        job.advance(clock.boottime_ns())
-        heapq.heapreplace(queue, job)
+        instead = job.run(now_ns)
+        if instead is None:
+            job.advance(clock.boottime_ns())
+            heapq.heapreplace(jobs, job)
+        else:
+            heapq.heappop(jobs)
+            for each in instead:
+                heapq.heappush(jobs, each)
     while clock.boottime_ns() < until_ns:
         clock.sleep_until(until_ns)
 
@@ -109,5 +143,6 @@ def missed_by_owner(jobs: Sequence[Job]) -> dict[str, int]:
     """Missed deadlines of all jobs, by owner."""
     missed: dict[str, int] = {}
     for job in jobs:
-        missed[job.owner] = missed.get(job.owner, 0) + job.missed
+        for owner in job.owners:
+            missed[owner] = missed.get(owner, 0) + job.missed
     return missed

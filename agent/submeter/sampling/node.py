@@ -13,7 +13,8 @@ from submeter.clock import Clock
 from submeter.errors import DriverUnavailable
 from submeter.metering import Meter, resume
 from submeter.model import Checkpoint, GpuInfo, Reading
-from submeter.sampling.jobs import SAMPLE, Job, stagger_ns
+from submeter.sampling.jobs import Job, stagger_ns
+from submeter.sampling.rounds import Rounds
 from submeter.sampling.watch import LOOK_NS, SURVEY_NS, GpuWatch
 
 _log = logging.getLogger(__name__)
@@ -35,10 +36,12 @@ class Node:
         on_driver_error: Callable[[DriverUnavailable], None] | None = None,
         checkpoint: Callable[[str], Checkpoint | None] = lambda _uuid: None,
         boot_id: str = "",
+        seen: Callable[[], bool] = lambda: False,
     ) -> None:
         """``period_ns`` None locks the sampling of each GPU to its sensors' refresh.
         ``checkpoint`` says by UUID where an agent before this one stopped, ``boot_id`` which boot
-        this is; empty where the node is not real and begins anew with each start."""
+        this is; empty where the node is not real and begins anew with each start. ``seen`` says
+        whether somebody follows the readings live."""
         self.backend = backend
         self._clock = clock
         self._period_ns = period_ns
@@ -47,6 +50,7 @@ class Node:
         self._on_driver_error = on_driver_error
         self._checkpoint = checkpoint
         self._boot_id = boot_id
+        self._rounds = Rounds(backend, clock, seen)
         self._watches: dict[str, GpuWatch] = {}
 
     def open(self) -> None:
@@ -89,7 +93,7 @@ class Node:
         """The fast jobs and the slow ones, of all GPUs or of some, on fresh grids."""
         now_ns = self._clock.boottime_ns()
         watches = self.watches() if watches is None else watches
-        fast = [_fast(watch, i, len(watches), now_ns) for i, watch in enumerate(watches)]
+        fast = self._rounds.jobs(watches, now_ns)
         slow = []
         for i, watch in enumerate(watches):
             uuid = watch.info.uuid
@@ -97,8 +101,8 @@ class Node:
             # that the first is at once for everybody. Looks are cheap, and share a wake-up.
             survey_ns = now_ns + stagger_ns(i, len(watches), SURVEY_NS) - SURVEY_NS
             look_ns = now_ns - LOOK_NS
-            slow.append(Job("survey", uuid, SURVEY_NS, survey_ns, watch.survey))
-            slow.append(Job("look", uuid, LOOK_NS, look_ns, watch.look))
+            slow.append(Job("survey", (uuid,), SURVEY_NS, survey_ns, watch.survey))
+            slow.append(Job("look", (uuid,), LOOK_NS, look_ns, watch.look))
         return fast, slow
 
     def _watch(self, device: Device) -> GpuWatch:
@@ -121,20 +125,3 @@ class Node:
         if after:
             _log.info("%s goes on from the ledger: %s", info.uuid, after)
         return meter
-
-
-def _fast(watch: GpuWatch, index: int, count: int, now_ns: int) -> Job:
-    """The sampling job; follows the watch until that has found out its sensor's refresh."""
-
-    def probe(at_ns: int) -> None:
-        watch.sample(at_ns)
-        if not watch.probing:
-            job.period_ns = period_ns = watch.period_ns
-            # GPUs of one kind share their grid, so that one wake-up serves several.
-            job.next_ns = at_ns // period_ns * period_ns + stagger_ns(index, count, period_ns)
-            job.run = watch.sample
-
-    offset_ns = stagger_ns(index, count, watch.period_ns)
-    run = probe if watch.probing else watch.sample
-    job = Job(SAMPLE, watch.info.uuid, watch.period_ns, now_ns + offset_ns, run)
-    return job

@@ -100,6 +100,8 @@ class GpuWatch:
         self.held: tuple[Held, ...] | None = None  # not known yet: nobody's, rather than idle
         self.closed: deque[Closed] = deque()
         self.batches: deque[Batch] = deque(maxlen=1_024)
+        self.next_close_ns = 0
+        self.on_cut: Callable[[], None] = lambda: None  # tells whoever samples
         self._processes = processes
         self._wanted_period_ns = period_ns
         self._settle_ns = settle_ns
@@ -107,7 +109,6 @@ class GpuWatch:
         self._on_reading = on_reading
         self._on_driver_error = on_driver_error
         self._probe: list[Reading] | None = []
-        self._next_close_ns = 0
         self._listed: tuple[Held, ...] | None = None
         self._cut = False
         self._retry_ns = 0
@@ -144,13 +145,14 @@ class GpuWatch:
 
     # ---- fast ------------------------------------------------------------------------------
 
-    def sample(self, now_ns: int) -> None:
-        """One fast read; closes the interval where it is time, or where the holders changed."""
+    def sample(self, now_ns: int, polls: int = 0) -> None:
+        """One fast read, taking with it what ``polls`` reads before it kept; closes the interval
+        where it is time, or where the holders changed."""
         if self.up:
-            now_ns = self._read(now_ns)
+            now_ns = self._read(now_ns, polls)
         elif self.driver_error is None and now_ns >= self._retry_ns:
             self._find_again(now_ns)
-        if self._cut or now_ns >= self._next_close_ns:
+        if self._cut or now_ns >= self.next_close_ns:
             self._close(now_ns)
 
     def finish(self, now_ns: int) -> None:
@@ -161,9 +163,9 @@ class GpuWatch:
         """Goes on with a newly opened device for the same GPU; the meter sees what happened."""
         self.driver_error = None
         self._take(device)
-        self._cut = True
+        self._ask_for_cut()
 
-    def _read(self, now_ns: int) -> int:
+    def _read(self, now_ns: int, polls: int) -> int:
         """Reads the sensors; the time afterwards, since a call may have hung for long."""
         try:
             readings = self.device.readings(now_ns)
@@ -177,7 +179,7 @@ class GpuWatch:
             self._fall_with_driver(now_ns, error)
             return now_ns
         self._failing_since_ns = None
-        self.samples += len(readings) or 1
+        self.samples += max(len(readings), polls + 1)
         for reading in readings:
             if self._probe is not None:
                 self._measure_refresh(reading)
@@ -195,12 +197,17 @@ class GpuWatch:
             self._failing_since_ns = None
             self.fall(now_ns, "unreadable")
 
+    def _ask_for_cut(self) -> None:
+        """Ends the interval at the next tick. May be called from both threads."""
+        self._cut = True
+        self.on_cut()
+
     def _close(self, now_ns: int) -> None:
         held = self.held
         self.closed.extend(Closed(interval, held) for interval in self.meter.close(now_ns))
         self._cut = False
         self.held = self._listed
-        self._next_close_ns = (now_ns // self._settle_ns + 1) * self._settle_ns
+        self.next_close_ns = (now_ns // self._settle_ns + 1) * self._settle_ns
 
     def fall(self, now_ns: int, reason: str) -> None:
         """The device is gone: its totals stay, its gauges go, and it is looked for again."""
@@ -209,7 +216,7 @@ class GpuWatch:
         self.latest = self.activity = self.gauges = None
         self.meter.lost(now_ns)
         self._listed = None
-        self._cut = True
+        self._ask_for_cut()
         self._retry_ns = now_ns + self._back_off_ns
 
     def _fall_with_driver(self, now_ns: int, error: DriverUnavailable) -> None:
@@ -311,7 +318,7 @@ class GpuWatch:
         self._list_again_ns = now_ns + self._list_gap_ns
         self._listed = listed  # before the flag: the fast path reads them the other way round
         if changed:
-            self._cut = True
+            self._ask_for_cut()
 
     def _identified(self, holders: Sequence[Holder]) -> tuple[Held, ...]:
         return tuple(Held(holder, self._processes.identify(holder.pid)) for holder in holders)

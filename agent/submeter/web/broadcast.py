@@ -34,6 +34,11 @@ class Broadcast:
         self._news = asyncio.Event()
         self._waking = False
 
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens."""
+        return self._loop is not None
+
     def publish(self, gpu_uuid: str, reading: Reading) -> None:
         """Tells everybody about a reading. Costs next to nothing while nobody listens."""
         loop = self._loop

@@ -47,7 +47,7 @@ def lanes() -> Iterator[Callable[..., Lanes]]:
 
 
 def _job(owner: str, run: Callable[[int], None]) -> Job:
-    return Job("sample", owner, PERIOD_NS, SystemClock().boottime_ns(), run)
+    return Job("sample", (owner,), PERIOD_NS, SystemClock().boottime_ns(), run)
 
 
 def test_a_hung_job_moves_the_others_to_a_lane_of_their_own(
@@ -99,8 +99,8 @@ def test_every_job_survives_the_split_once() -> None:
         release.wait(30)
 
     start_ns = clock.boottime_ns()
-    jobs = [Job("sample", str(i % 4), PERIOD_NS, start_ns, lambda now: None) for i in range(12)]
-    jobs.append(Job("hang", "0", PERIOD_NS, start_ns - 1, hang))
+    jobs = [Job("sample", (str(i % 4),), PERIOD_NS, start_ns, lambda now: None) for i in range(12)]
+    jobs.append(Job("hang", ("0",), PERIOD_NS, start_ns - 1, hang))
     lane = Lane("sample", clock, jobs, _never)
     lane.start()
     assert stuck.wait(10)
@@ -109,7 +109,7 @@ def test_every_job_survives_the_split_once() -> None:
     release.set()
     assert lane.join(10)
     assert sorted(map(id, others + lane.jobs())) == sorted(map(id, jobs))
-    assert all(job.owner == "0" for job in lane.jobs())
+    assert all(job.owners == ("0",) for job in lane.jobs())
 
 
 def test_only_the_one_who_holds_the_lane_up_splits_it() -> None:

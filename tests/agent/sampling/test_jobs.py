@@ -18,7 +18,7 @@ def test_deadlines_stay_on_the_grid_whatever_a_run_takes() -> None:
         started.append(now_ns)
         clock.advance(7 * NS_PER_MS)
 
-    job = Job("sample", "0", 10 * NS_PER_MS, 0, run)
+    job = Job("sample", ("0",), 10 * NS_PER_MS, 0, run)
     run_until(clock, [job], 95 * NS_PER_MS)
     assert started == [n * 10 * NS_PER_MS for n in range(10)]
     assert job.missed == 0
@@ -32,7 +32,7 @@ def test_a_late_run_skips_and_counts_instead_of_catching_up() -> None:
         started.append(now_ns)
         clock.advance(35 * NS_PER_MS if len(started) == 1 else 0)
 
-    job = Job("sample", "0", 10 * NS_PER_MS, 0, run)
+    job = Job("sample", ("0",), 10 * NS_PER_MS, 0, run)
     run_until(clock, [job], 60 * NS_PER_MS)
     assert started == [0, 40 * NS_PER_MS, 50 * NS_PER_MS, 60 * NS_PER_MS]
     assert missed_by_owner([job]) == {"0": 3}
@@ -77,9 +77,9 @@ def test_every_deadline_is_either_run_or_counted_as_missed(
             runs[index] += 1
             clock.advance(costs[index % len(costs)])
 
-        return Job("sample", str(index), periods[index], 0, run)
+        return Job("sample", (str(index),), periods[index], 0, run)
 
     jobs = [body(index) for index in range(len(periods))]
-    run_until(clock, jobs, 2_000)
+    run_until(clock, list(jobs), 2_000)
     for job, count, period_ns in zip(jobs, runs, periods, strict=True):
         assert (count + job.missed) * period_ns == job.next_ns

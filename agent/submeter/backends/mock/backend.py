@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Final
 
-from submeter.backends import Tally
+from submeter.backends import Device, Tally
 from submeter.backends.mock.board import Board
 from submeter.backends.mock.device import Instruments, MockDevice, describe
 from submeter.backends.mock.faults import Faults, loses_board
@@ -17,6 +17,7 @@ from submeter.backends.mock.processes import MockProcesses
 from submeter.backends.mock.ring import Ring
 from submeter.backends.mock.sensors import Sensors, marks_ns
 from submeter.backends.mock.slots import Slot
+from submeter.backends.turns import Poll, one_by_one
 from submeter.clock import Clock
 from submeter.errors import DeviceLost, DriverUnavailable
 from submeter.model import EnergySource, Missing
@@ -69,6 +70,10 @@ class MockBackend:
             for gpu, uuid in enumerate(self._uuids)
             if uuid not in known and gpu not in lost
         ]
+
+    def poller(self, devices: Sequence[Device | None]) -> Poll:
+        """One after the other: asking costs nothing here."""
+        return one_by_one(devices)
 
     def reopen(self, uuid: str) -> MockDevice:
         """A GPU that was lost, found again. Raises DeviceLost while it is still gone."""

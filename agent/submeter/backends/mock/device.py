@@ -12,6 +12,7 @@ from submeter.backends.mock.ring import Ring, Sample, newest_sample, sample_ns
 from submeter.backends.mock.sensors import Sensors, Shown
 from submeter.backends.mock.slots import Slot
 from submeter.clock import Clock
+from submeter.errors import DeviceLost, DriverUnavailable, ReadFailed
 from submeter.model import (
     Activity,
     EnergySource,
@@ -52,13 +53,29 @@ class MockDevice:
         self._clock = clock
         self._origin_ns = origin_ns
         self._wall_offset_ns = clock.wall_ns() - clock.boottime_ns()
+        self._kept: list[Reading] = []
         self._last_sample = newest_sample(clock.boottime_ns() - origin_ns)
         self._instances_ns: int | None = None
 
     def hold(self, duration_ns: int) -> None:
         """Nothing is left out: what a simulated sensor says costs nothing to ask."""
 
+    def poll(self, now_ns: int) -> None:
+        try:
+            self._kept.append(self._read(now_ns))
+        except (ReadFailed, DeviceLost, DriverUnavailable):
+            return  # counted by the faults; what lasts meets `readings` as well
+
     def readings(self, now_ns: int) -> Sequence[Reading]:
+        kept, self._kept = self._kept, []
+        try:
+            return (*kept, self._read(now_ns))
+        except (ReadFailed, DeviceLost, DriverUnavailable):
+            if kept:
+                return kept
+            raise
+
+    def _read(self, now_ns: int) -> Reading:
         began_ns = self._clock.monotonic_ns()
         at_ns = self.faults.check("readings", now_ns - self._origin_ns)
         plan = self._plan.sensors
@@ -69,7 +86,7 @@ class MockDevice:
             average = self._sensors.average(at_ns) if plan.average_ns else _NOTHING
         reading = self._reading(at_ns, energy, instant, average)
         self._took("readings", began_ns)
-        return (reading,)
+        return reading
 
     def activity(self, now_ns: int) -> Activity:
         began_ns = self._clock.monotonic_ns()

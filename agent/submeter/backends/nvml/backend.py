@@ -4,13 +4,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from submeter.backends import ProcessSource, Tally
+from submeter.backends import Device, ProcessSource, Tally
 from submeter.backends.nvml import codes
 from submeter.backends.nvml.codes import Action, Fault, explain
 from submeter.backends.nvml.device import NvmlDevice
 from submeter.backends.nvml.library import LIBRARY, Session
 from submeter.backends.nvml.probe import open_gpu
+from submeter.backends.nvml.sensors import poll_in_turn
 from submeter.backends.nvml.sleep import Sleep, sleeping
+from submeter.backends.turns import Poll, one_by_one
 from submeter.clock import Clock
 from submeter.errors import DeviceLost, DriverUnavailable
 
@@ -90,6 +92,15 @@ class NvmlBackend:
                     raise codes.unavailable(fault) from None
                 self.unopened += (Unopened(gpu, fault.code.name, explain(fault.code)),)
         return found
+
+    def poller(self, devices: Sequence[Device | None]) -> Poll:
+        """One tight loop where every board is read by one call; else one after the other."""
+        readers = [each.quick if isinstance(each, NvmlDevice) else None for each in devices]
+        quick = all(each is None or reader for each, reader in zip(devices, readers, strict=True))
+        sessions = {id(reader.session): reader.session for reader in readers if reader is not None}
+        if not quick or len(sessions) != 1:
+            return one_by_one(devices)
+        return poll_in_turn(readers, *sessions.values())
 
     def reopen(self, uuid: str) -> NvmlDevice:
         """A GPU that was lost, with a new handle. Raises DeviceLost while it is still gone,

@@ -66,15 +66,28 @@ class NvmlDevice:
         self._clock = clock
         self._holders: Sequence[Holder] | None = ()
 
+    @property
+    def quick(self) -> FieldReader | None:
+        """What reads it, where that is one call and nothing else."""
+        plain = self._singles is None and self._fast_nap is None
+        return self._fields if plain else None
+
+    def poll(self, now_ns: int) -> None:
+        """Asks, unless the GPU sleeps. Boards without fields for everything wait for `readings`:
+        they are old, and their sensors slow."""
+        awake = self._fast_nap is None or not self._fast_nap.asleep()
+        if awake and self._singles is None and self._fields is not None:
+            self._fields.poll(now_ns)
+
     def readings(self, now_ns: int) -> Sequence[Reading]:
-        """One reading, or none while the GPU sleeps."""
-        if self._fast_nap is not None and self._fast_nap.asleep():
-            return ()
+        """Everything new, or nothing while the GPU sleeps."""
+        awake = self._fast_nap is None or not self._fast_nap.asleep()
         try:
             if self._singles is None and self._fields is not None:
-                reading = self._fields.read(now_ns)
-                return () if reading is None else (reading,)
-            return (self._read_both(now_ns),)
+                if awake:
+                    self._fields.poll(now_ns)
+                return self._fields.readings()
+            return (self._read_both(now_ns),) if awake else ()
         except Fault as fault:
             raise self._failed(fault) from None
 
@@ -156,8 +169,9 @@ class NvmlDevice:
     def _read_both(self, now_ns: int) -> Reading:
         reading = _NOTHING._replace(at_ns=now_ns)
         if self._fields is not None:
+            self._fields.poll(now_ns)
             try:
-                reading = self._fields.read(now_ns) or reading
+                reading = (self._fields.readings() or (reading,))[-1]
             except ReadFailed:
                 if self._singles is None:
                     raise

@@ -74,14 +74,19 @@ def is_blank(value: int) -> bool:
 
 
 class FieldBatch:
-    """A fixed set of fields of one GPU, read by one `nvmlDeviceGetFieldValues`."""
+    """A fixed set of fields of one GPU, read by one `nvmlDeviceGetFieldValues`, several times into
+    one array: each answer has a slot of its own."""
 
-    def __init__(self, fields: Sequence[Field], types: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, fields: Sequence[Field], types: Sequence[int] | None = None, slots: int = 1
+    ) -> None:
         """``types`` are the value types that the GPU gave when probed, for the quick decoding."""
         self.fields = tuple(fields)
-        self.array = _array(self.fields)
+        self.array = _array(self.fields * slots)
+        self.size = len(self.fields) * _SIZE  # of a slot, in bytes
         self.count = c_int(len(self.fields))
-        self.pointer = c_void_p(addressof(self.array))
+        first = addressof(self.array)
+        self.pointers = tuple(c_void_p(first + slot * self.size) for slot in range(slots))
         self.types = tuple(types or (_UNSIGNED_64,) * len(self.fields))
         self.quick = Struct("=" + "".join(_QUICK_HEAD + _FORMATS[kind] for kind in self.types))
         """Timestamp, state and value of each field; the values are right where each state is the
@@ -92,14 +97,18 @@ class FieldBatch:
         function = session.function(calls.FIELD_VALUES)
         if function is None:
             raise Fault(calls.FIELD_VALUES, codes.FUNCTION_NOT_FOUND)
-        number = session.call(function, handle, self.count, self.pointer)
+        number = session.call(function, handle, self.count, self.pointers[0])
         if number:
             raise Fault(calls.FIELD_VALUES, number)
         return self.decode()
 
-    def decode(self) -> list[FieldValue]:
+    def decode(self, slot: int = 0) -> list[FieldValue]:
         """Each value by the type that it says it has."""
-        return [_decoded(*_ANY.unpack_from(self.array, i * _SIZE)) for i in range(len(self.fields))]
+        start = slot * self.size
+        return [
+            _decoded(*_ANY.unpack_from(self.array, start + i * _SIZE))
+            for i in range(len(self.fields))
+        ]
 
 
 def _array(fields: Sequence[Field]) -> Any:

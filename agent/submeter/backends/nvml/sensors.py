@@ -1,6 +1,6 @@
 """Energy and power of one GPU, the fast path: one driver call in, one Reading out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ctypes import byref, c_uint, c_ulonglong
 from operator import itemgetter
 from threading import get_ident
@@ -20,14 +20,18 @@ from submeter.backends.nvml.fields import (
     FieldValue,
     is_blank,
 )
-from submeter.backends.nvml.library import Function
+from submeter.backends.nvml.library import Function, Session
 from submeter.backends.nvml.questions import IMPLAUSIBLE, Questions
-from submeter.errors import ReadFailed
+from submeter.backends.turns import Poll, Turns
+from submeter.errors import DriverUnavailable, ReadFailed
 from submeter.model import EnergySource, Reading
 from submeter.units import UJ_PER_MJ
 
 UNKNOWN_BOARD_MW: Final = 2_000_000
 """No board draws more; the gate where the limit is unknown."""
+
+SLOTS: Final = 24
+"""Answers that may wait to be understood: more than a round lets wait."""
 
 _STRIDE: Final = 3  # timestamp, state, value
 _BLANK: Final = 0x7FFFFFFFFFFFFFF0
@@ -90,7 +94,19 @@ def _usable(values: Mapping[Field, FieldValue], field: Field) -> Field | None:
 
 
 class FieldReader:
-    """Reads the chosen fields by one call. The common case is one tuple comparison long."""
+    """Reads the chosen fields by one call. The common case is one tuple comparison long.
+
+    Asking and understanding are two steps: between two ticks the processor's caches are lost, so
+    that the least is done in the moment of each tick, and the rest for several of them together.
+    What concerns the moment is public, for `poll_in_turn`.
+    """
+
+    __slots__ = (
+        *("count", "ends_ns", "failures", "filled", "function", "handle", "hold_ns"),
+        *("pointers", "session", "took_ns"),
+        *("_as_usual", "_batch", "_bytes", "_monotonic_ns", "_order", "_pick", "_power_cap_mw"),
+        *("_quiet_until_ns", "_said", "_tally", "_unpack"),
+    )
 
     def __init__(
         self,
@@ -102,70 +118,108 @@ class FieldReader:
     ) -> None:
         """``types`` are the value types that the board gave when probed."""
         fields = sensors.fields()
-        self._session = questions.session
-        self._in_flight = questions.session.in_flight
-        self._function = function
-        self._batch = FieldBatch(fields, [types[field] for field in fields])
-        self._handle = questions.handle
-        self._unpack = self._batch.quick.unpack_from
+        self._batch = FieldBatch(fields, [types[field] for field in fields], SLOTS)
+        self.session = questions.session
+        self.function = function
+        self.handle = questions.handle
+        self.count = self._batch.count
+        self.pointers = self._batch.pointers
+        self.filled = 0  # slots of the batch
+        self.ends_ns = [0] * SLOTS  # when each answer was there, on boot time
+        self.failures: dict[int, Fault | DriverUnavailable] = {}  # by slot
+        self.took_ns = 0
+        self.hold_ns = 0
+        self._bytes = memoryview(self._batch.array).cast("B")
+        self._unpack = self._batch.quick.iter_unpack
         self._as_usual = self._batch.types if all(self._batch.types) else ()  # no floats
         self._pick = _picker(sensors)
         self._order = tuple(fields.index(field) if field else None for field in sensors)
         self._power_cap_mw = power_cap_mw
         self._tally = questions.tally
         self._monotonic_ns = questions.monotonic_ns
-        self.hold_ns = 0
         self._said: tuple[int, ...] = ()
         self._quiet_until_ns = 0
 
-    def read(self, now_ns: int) -> Reading | None:
-        """None where the sensors say what they said less than ``hold_ns`` ago.
-
-        Raises Fault, ReadFailed (no value at all) and DriverUnavailable (session closed).
-
-        This runs 100 times a second for each GPU: hence one frame, with `Session.call` written
-        out, and no keyword arguments.
-        """
-        batch = self._batch
-        thread = get_ident()
-        self._in_flight.add(thread)
+    def poll(self, now_ns: int) -> None:
+        """Asks; what came of it, a failure too, is for `readings`."""
+        slot = self.filled
+        if slot == SLOTS:
+            return  # nobody takes what is there; the energy of what is left out is in the next one
+        started_ns = self._monotonic_ns()
         try:
-            if self._session.closed:
-                self._session.check()
-            started_ns = self._monotonic_ns()
-            code = self._function(self._handle, batch.count, batch.pointer)
-            took_ns = self._monotonic_ns() - started_ns
-        finally:
-            self._in_flight.discard(thread)
-            if self._session.closed:
-                self._session.leave(thread)
-        self._tally.took(calls.FIELD_VALUES, took_ns)
-        now_ns += took_ns  # a call may hang for 45 s: what it says is of its end
-        if code:
-            raise Fault(calls.FIELD_VALUES, code)
-        got = self._unpack(batch.array)
-        if got[1::_STRIDE] != self._as_usual:
-            return self._unusual(now_ns)
-        values = got[2::_STRIDE]
-        if now_ns < self._quiet_until_ns and values == self._said:
+            code = self.session.call(self.function, self.handle, self.count, self.pointers[slot])
+        except DriverUnavailable as error:
+            self.failures[slot] = error
+        else:
+            if code:
+                self.fail(slot, code)
+        took_ns = self._monotonic_ns() - started_ns
+        self.took_ns += took_ns
+        self.ends_ns[slot] = now_ns + took_ns  # a call may hang: what it says is of its end
+        self.filled = slot + 1
+
+    def fail(self, slot: int, code: int) -> None:
+        """The call for that slot gave an error."""
+        self.failures[slot] = Fault(calls.FIELD_VALUES, code)
+
+    def readings(self) -> tuple[Reading, ...]:
+        """What was said since the last time, oldest first, without what the sensors said again
+        less than ``hold_ns`` after they said it.
+
+        Where there is nothing but a failure at last, raises it: Fault, ReadFailed (no value at
+        all) or DriverUnavailable (session closed). Any other failure is only counted.
+        """
+        filled, self.filled = self.filled, 0
+        self._tally.took(calls.FIELD_VALUES, self.took_ns, filled)
+        self.took_ns = 0
+        failures, self.failures = self.failures, {}
+        readings = []
+        failure: Exception | None = None
+        answers = self._unpack(self._bytes[: filled * self._batch.size])
+        for slot, (at_ns, answer) in enumerate(zip(self.ends_ns, answers, strict=False)):
+            self._count(failure)
+            failure = failures.get(slot)
+            if failure is not None:
+                continue
+            try:
+                reading = self._reading(slot, at_ns, answer)
+            except (Fault, ReadFailed) as error:
+                failure = error
+                continue
+            if reading is not None:
+                readings.append(reading)
+        if failure is not None and not readings:
+            raise failure
+        self._count(failure)
+        return tuple(readings)
+
+    def _count(self, failure: Exception | None) -> None:
+        """A failure that nobody is told of."""
+        if isinstance(failure, Fault):
+            self._tally.failed(failure.call, failure.code.name)
+
+    def _reading(self, slot: int, at_ns: int, answer: tuple[int, ...]) -> Reading | None:
+        if answer[1::_STRIDE] != self._as_usual:
+            return self._unusual(at_ns, self._batch.decode(slot))
+        values = answer[2::_STRIDE]
+        if at_ns < self._quiet_until_ns and values == self._said:
             return None
         self._said = values
-        self._quiet_until_ns = now_ns + self.hold_ns
-        energy, energy_at, instant, instant_at, average, average_at = self._pick((*got, None))
+        self._quiet_until_ns = at_ns + self.hold_ns
+        energy, energy_at, instant, instant_at, average, average_at = self._pick((*answer, None))
         if energy is not None:
             if not 0 <= energy < _BLANK or energy == _BLANK_32:
-                return self._unusual(now_ns)
+                return self._unusual(at_ns, self._batch.decode(slot))
             energy *= UJ_PER_MJ
         cap_mw = self._power_cap_mw
         if (instant is not None and not 0 < instant <= cap_mw) or (
             average is not None and not 0 < average <= cap_mw
         ):
-            return self._unusual(now_ns)
-        return Reading(now_ns, energy, energy_at, instant, instant_at, average, average_at)
+            return self._unusual(at_ns, self._batch.decode(slot))
+        return Reading(at_ns, energy, energy_at, instant, instant_at, average, average_at)
 
-    def _unusual(self, now_ns: int) -> Reading:
-        """The same array value by value: some failed, or can't be believed."""
-        answers = self._batch.decode()
+    def _unusual(self, at_ns: int, answers: Sequence[FieldValue]) -> Reading:
+        """An answer value by value: some failed, or can't be believed."""
         picked: list[int | None] = []
         for slot, place in enumerate(self._order):
             answer = None if place is None else self._believed(answers[place], power=slot > 0)
@@ -174,7 +228,7 @@ class FieldReader:
         if energy is None and instant is None and average is None:
             raise ReadFailed(f"{calls.FIELD_VALUES}: no value")
         energy_uj = None if energy is None else energy * UJ_PER_MJ
-        return Reading(now_ns, energy_uj, energy_at, instant, instant_at, average, average_at)
+        return Reading(at_ns, energy_uj, energy_at, instant, instant_at, average, average_at)
 
     def _believed(self, answer: FieldValue, *, power: bool) -> FieldValue | None:
         if answer.code:
@@ -187,6 +241,39 @@ class FieldReader:
             return answer
         self._tally.failed(calls.FIELD_VALUES, IMPLAUSIBLE)
         return None
+
+
+def poll_in_turn(readers: Sequence[FieldReader | None], session: Session) -> Poll:
+    """Asks many boards in one loop. This runs 100 times a second: hence no frame per board."""
+    in_flight = session.in_flight
+
+    def poll(now_ns: int, turns: Turns) -> None:
+        thread = get_ident()
+        boottime_ns = turns.boottime_ns
+        in_flight.add(thread)
+        try:
+            if session.closed:
+                return  # `readings` finds that out as well, and says so
+            for number in iter(turns.next, None):
+                turns.at = number
+                reader = readers[number]
+                if reader is None or reader.filled == SLOTS:
+                    continue
+                slot = reader.filled
+                code = reader.function(reader.handle, reader.count, reader.pointers[slot])
+                # The driver's time and the loop's, a few µs: a clock is read once for each board.
+                end_ns = boottime_ns()
+                reader.took_ns += end_ns - now_ns
+                reader.ends_ns[slot] = turns.since_ns = now_ns = end_ns
+                reader.filled = slot + 1
+                if code:
+                    reader.fail(slot, code)
+        finally:
+            in_flight.discard(thread)
+            if session.closed:
+                session.leave(thread)
+
+    return poll
 
 
 def believable(value: int | None, power_cap_mw: int | None) -> bool:

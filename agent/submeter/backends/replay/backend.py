@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from submeter.backends import ProcessSource
+from submeter.backends import Device, ProcessSource
 from submeter.backends.replay.player import Player
+from submeter.backends.turns import Poll, one_by_one
 from submeter.clock import Clock
 from submeter.errors import DeviceLost
 from submeter.model import (
@@ -53,6 +54,10 @@ class ReplayBackend:
         self._given = len(infos)
         return [ReplayDevice(self._player, gpu, infos[gpu]) for gpu in new]
 
+    def poller(self, devices: Sequence[Device | None]) -> Poll:
+        """One after the other: asking costs nothing here."""
+        return one_by_one(devices)
+
     def reopen(self, uuid: str) -> "ReplayDevice":
         """A GPU that was lost in the recording, once it was read again in it."""
         now_ns = self._clock.boottime_ns()
@@ -75,6 +80,9 @@ class ReplayDevice:
         self.tally = player.tally(gpu)
         self._player = player
         self._gpu = gpu
+
+    def poll(self, now_ns: int) -> None:
+        """Nothing to do: a recording keeps what it says until it is asked for."""
 
     def readings(self, now_ns: int) -> Sequence[Reading]:
         """Everything that is due: many readings, one, or none."""

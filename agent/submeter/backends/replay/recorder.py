@@ -11,6 +11,7 @@ from typing import Final
 
 from submeter import __version__
 from submeter.backends import Backend, Device, ProcessSource
+from submeter.backends.turns import Poll
 from submeter.clock import Clock
 from submeter.errors import DeviceLost, DriverUnavailable, ReadFailed
 from submeter.model import (
@@ -81,6 +82,11 @@ class RecordingBackend:
         """GPUs that have come; the trace gets to know them."""
         return [self._wrapped(device) for device in self._backend.rescan()]
 
+    def poller(self, devices: Sequence[Device | None]) -> Poll:
+        """The backend's own; what is found is written with the readings."""
+        inner = [each.inner if isinstance(each, RecordingDevice) else each for each in devices]
+        return self._backend.poller(inner)
+
     def reopen(self, uuid: str) -> "RecordingDevice":
         """As the backend does; a GPU that came back changed is written down."""
         return self._wrapped(self._backend.reopen(uuid))
@@ -128,14 +134,18 @@ class RecordingDevice:
     def __init__(self, device: Device, writer: TraceWriter, gpu: int) -> None:
         self.info = device.info
         self.tally = device.tally
-        self._device = device
+        self.inner = device
         self._writer = writer
         self._gpu = gpu
+
+    def poll(self, now_ns: int) -> None:
+        """Passed on; what it finds is written with the readings."""
+        self.inner.poll(now_ns)
 
     def readings(self, now_ns: int) -> Sequence[Reading]:
         """Passed through, written."""
         try:
-            readings = self._device.readings(now_ns)
+            readings = self.inner.readings(now_ns)
         except _FAILURES as error:
             self._failed("readings", now_ns, error)
             raise
@@ -145,12 +155,12 @@ class RecordingDevice:
 
     def hold(self, duration_ns: int) -> None:
         """A recording has each value once, too."""
-        self._device.hold(duration_ns)
+        self.inner.hold(duration_ns)
 
     def activity(self, now_ns: int) -> Activity:
         """Passed through, written."""
         try:
-            activity = self._device.activity(now_ns)
+            activity = self.inner.activity(now_ns)
         except _FAILURES as error:
             self._failed("activity", now_ns, error)
             raise
@@ -160,7 +170,7 @@ class RecordingDevice:
     def gauges(self, now_ns: int) -> Gauges:
         """Passed through, written."""
         try:
-            gauges = self._device.gauges(now_ns)
+            gauges = self.inner.gauges(now_ns)
         except _FAILURES as error:
             self._failed("gauges", now_ns, error)
             raise
@@ -170,7 +180,7 @@ class RecordingDevice:
     def holders(self, now_ns: int) -> Sequence[Holder] | None:
         """Passed through, written."""
         try:
-            holders = self._device.holders(now_ns)
+            holders = self.inner.holders(now_ns)
         except _FAILURES as error:
             self._failed("holders", now_ns, error)
             raise
@@ -181,7 +191,7 @@ class RecordingDevice:
     def utilisation(self, now_ns: int) -> Sequence[UtilisationSample] | None:
         """Passed through, written."""
         try:
-            samples = self._device.utilisation(now_ns)
+            samples = self.inner.utilisation(now_ns)
         except _FAILURES as error:
             self._failed("utilisation", now_ns, error)
             raise

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from submeter.backends import Backend, ProcessSource, Tally, load
+from submeter.backends import Backend, Device, ProcessSource, Tally, load
 from submeter.backends.replay import create, opening
 from submeter.backends.replay.recorder import RecordingBackend
+from submeter.backends.turns import Poll, Turns, one_by_one
 from submeter.clock import FakeClock
 from submeter.errors import DeviceLost, DriverUnavailable, ReadFailed
 from submeter.model import (
@@ -49,11 +50,15 @@ class Board:
         self.info = info
         self.tally = Tally()
         self.held_ns = 0
+        self.polls = 0
         self.error: DeviceLost | DriverUnavailable | ReadFailed | None = None
 
     def _answer(self) -> None:
         if self.error is not None:
             raise self.error
+
+    def poll(self, now_ns: int) -> None:
+        self.polls += 1
 
     def readings(self, now_ns: int) -> Sequence[Reading]:
         self._answer()
@@ -102,6 +107,10 @@ class Node:
 
     def rescan(self) -> list[Board]:
         return []
+
+    def poller(self, devices: Sequence[Device | None]) -> Poll:
+        assert all(device is self.board for device in devices)
+        return one_by_one(devices)
 
     def reopen(self, uuid: str) -> Board:
         assert uuid == self.board.info.uuid
@@ -203,6 +212,20 @@ def test_failures_pass_through_and_play_back(
         played.readings(clock.boottime_ns())
     assert str(caught.value) == str(error)
     assert getattr(caught.value, "reason", None) == getattr(error, "reason", None)
+
+
+def test_polling_reaches_the_recorded_device(tmp_path: Path) -> None:
+    def work(node: Node, recording: RecordingBackend, clock: FakeClock) -> None:
+        (device,) = recording.open()
+        poll = recording.poller([device])
+        turns = Turns(1, clock.boottime_ns)
+        turns.begin(clock.boottime_ns())
+        poll(clock.boottime_ns(), turns)
+        device.readings(clock.boottime_ns())
+        assert node.board.polls == 1
+
+    (reading,) = recorded(tmp_path / "t", work)
+    assert getattr(reading, "gpu", None) == 0
 
 
 def test_gpus_that_change_or_appear_are_recorded(tmp_path: Path) -> None:

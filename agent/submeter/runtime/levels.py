@@ -36,6 +36,10 @@ class LevelPage:
         self._until_ns = 0
         self._writes = 0
 
+    def wanted(self, now_ns: int) -> bool:
+        """Whether a job asked for it lately."""
+        return now_ns <= self._until_ns
+
     def publish(self, uuid: str, reading: Reading) -> None:
         """That GPU's newest values, if anybody wants them."""
         if reading.at_ns > self._until_ns:

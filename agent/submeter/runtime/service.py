@@ -131,7 +131,7 @@ class Service:
             period_ns=config.sampling.period_ns,
             settle_ns=config.settle.interval_ns,
             on_reading=self._publish,
-            seen=lambda: self._hub.heard,
+            seen=lambda: self._hub.heard or self._levels.wanted(clock.boottime_ns()),
             on_driver_error=lambda error: self._agent.driver_attention(error),
             checkpoint=ledger.checkpoint,
             boot_id=session.boot_id,

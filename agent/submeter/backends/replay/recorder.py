@@ -201,7 +201,7 @@ class RecordingDevice:
     def instances(self, now_ns: int) -> Sequence[InstanceActivity] | None:
         """Passed through, written."""
         try:
-            found = self._device.instances(now_ns)
+            found = self.inner.instances(now_ns)
         except _FAILURES as error:
             self._failed("instances", now_ns, error)
             raise

@@ -34,13 +34,15 @@ test: lint tools ## everything that needs no GPU: lint, types, import rules, all
 # Real container and batch managers, unpacked beside the virtual environment: 27 MB, nothing is
 # installed. Their tests run as root and start Podman, munged, slurmctld and slurmd for a moment.
 REAL := $(TOOLS)/real
-test-real: $(VENV)/.installed-dev ## with a real Podman and a real Slurm, as root on Debian
+test-real: $(VENV)/.installed-dev ## with a real Podman, Slurm and codecarbon, as root on Debian
 	@mkdir -p $(REAL)/debs
 	@test -x $(REAL)/usr/bin/podman || { \
 	    apt-get -qq update && \
 	    apt-get -qq -y --no-install-recommends --download-only --reinstall \
 	        -o Dir::Cache::archives=$(REAL)/debs install podman runc slurmctld slurmd munge slurm-client && \
 	    for each in $(REAL)/debs/*.deb; do dpkg-deb -x $$each $(REAL) || exit 1; done; }
+	@test -d $(REAL)/codecarbon || $(PIP) install --target $(REAL)/codecarbon 'codecarbon>=3.3,<3.4'
+	PYTHONPATH=$(REAL)/codecarbon $(BIN)/pytest tests/exporters/test_codecarbon.py
 	SUBMETER_REAL_TOOLS=$(REAL) $(BIN)/pytest tests/e2e/test_real_managers.py $(ARGS)
 
 test-ledger: $(VENV)/.installed-dev ## 1,000 kills, every byte of a ledger flipped, every length: 10 minutes

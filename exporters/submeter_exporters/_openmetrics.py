@@ -28,16 +28,19 @@ _ESCAPES = str.maketrans({**UNSAFE, "\\": r"\\", '"': r"\"", "\n": r"\n"})
 _KNOWN_SERIES = 1 << 14  # some times the default max_series; a series is about 300 bytes here
 
 
-def render(families: Iterable[Family], *, openmetrics: bool = False) -> bytes:
+def render(
+    families: Iterable[Family], *, openmetrics: bool = False, foreign: bool = False
+) -> bytes:
     """The exposition of all families. Raises ValueError for a name that no parser would take
-    and for a family that comes twice."""
+    and for a family that comes twice. ``foreign``: the names are others', whose counters need not
+    end in _total."""
     seen: set[str] = set()
     parts: list[str] = []
     for family in families:
         if family.name in seen:
             raise ValueError(f"metric family {family.name} comes twice")
         seen.add(family.name)
-        parts.append(_head(family.name, family.kind, family.help, family.unit, openmetrics))
+        parts.append(_head(family, openmetrics=openmetrics, foreign=foreign))
         if family.kind is Kind.HISTOGRAM:
             parts.extend(_histogram_lines(family))
         else:
@@ -47,9 +50,16 @@ def render(families: Iterable[Family], *, openmetrics: bool = False) -> bytes:
     return "".join(parts).encode()
 
 
+def _head(family: Family, *, openmetrics: bool, foreign: bool) -> str:
+    named_well = foreign or (family.kind is Kind.COUNTER) == family.name.endswith("_total")
+    if not named_well or (foreign and openmetrics):
+        raise ValueError(f"{family.name!r} is no name for a {family.kind}")
+    return _head_lines(family.name, family.kind, family.help, family.unit, openmetrics)
+
+
 @lru_cache(maxsize=1024)
-def _head(name: str, kind: Kind, text: str, unit: str, openmetrics: bool) -> str:
-    if not _NAME.fullmatch(name) or (kind is Kind.COUNTER) != name.endswith("_total"):
+def _head_lines(name: str, kind: Kind, text: str, unit: str, openmetrics: bool) -> str:
+    if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name for a {kind}")
     if not openmetrics:
         escaped = text.translate({**UNSAFE, 0x0A: r"\n", 0x5C: r"\\"})

@@ -4,6 +4,7 @@
 """
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -156,10 +157,23 @@ _NEAR: Final = 12
 
 
 def _shell_line(command: Command, rest: tuple[str, ...]) -> tuple[str, ...]:
-    """`bash -c "exec python train.py"`: the words of the line, when it is one simple command."""
+    """`bash -c "exec python train.py"`: the words of the line, when it is one simple command; of
+    several, as in `cd /app && python serve.py > log`, those of the last one, if that is Python's
+    or a launcher's. Whatever else is in a shell's line may be a secret."""
     if command.name not in _SHELLS or len(rest) < 2 or not re.fullmatch(r"-[a-z]*c", rest[0]):
         return ()
-    return () if re.search(r"[;&|<>()`$\n\"']", rest[1]) else tuple(rest[1].split())
+    line = rest[1][:_CODE_CHARACTERS]
+    if not re.search(r"[;&|<>()`$\n\"']", line):
+        return tuple(line.split())
+    last = re.split(r"&&|\|\||[;\n]", line.strip().rstrip("&; "))[-1]
+    try:
+        words = shlex.split(re.split(r"\d?[<>|&]", last)[0])
+    except ValueError:  # quotes that don't end
+        return ()
+    while words and words[0] == "exec":
+        del words[0]
+    known = words and (_PYTHON.fullmatch(base(words[0])) or base(words[0]) in LAUNCHERS)
+    return tuple(words) if known else ()
 
 
 def _with_arguments(command: Command, rest: tuple[str, ...], launchers: tuple[str, ...]) -> Command:

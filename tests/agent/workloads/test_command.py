@@ -46,8 +46,24 @@ def test_what_runs_behind_its_launchers(line: str) -> None:
 
 def test_a_shell_line_of_one_command_is_looked_into() -> None:
     assert parse(("bash", "-lc", "exec python train.py --lr 1")).name == "train.py"
-    assert parse(("sh", "-c", "export K=secret; python train.py")).name == "sh"
-    assert parse(("sh", "-c", "K=secret; python train.py")).script == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("export K=secret; python train.py", "train.py"),
+        ("cd /app && python3 -m pkg.serve --port 80 > /tmp/log 2>&1", "pkg.serve"),
+        ("cd /app && exec torchrun --nproc-per-node 2 train.py &", "train.py"),
+        ("python prepare.py && python train.py --lr $LR | tee log", "train.py"),
+        ("python train.py --name 'a; b'", "sh"),
+        ("echo a; secret", "sh"),
+        ("K='secret", "sh"),
+        ("$(secret)", "sh"),
+        ("python -c 'x'; CANARY=1 secret", "sh"),
+    ],
+)
+def test_of_a_shell_line_the_last_command_if_it_is_known(line: str, name: str) -> None:
+    assert parse(("sh", "-c", line)).name == name
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,7 @@ def working_options(
     table: dict[str, dict[str, object]] = {
         "textfile": {"directory": str(tmp_path)},
         "jsonl": {"path": str(tmp_path / "submeter.jsonl")},
+        "parquet": {"directory": str(tmp_path)},
         "codecarbon": {"path": str(tmp_path / "emissions.csv")},
     }
 

@@ -24,7 +24,15 @@ def exporter(request: pytest.FixtureRequest, working_options: Options) -> Export
 
 
 def test_there_are_all_that_are_promised() -> None:
-    assert {"prometheus", "textfile", "jsonl"} <= set(NAMES)
+    assert {
+        "prometheus",
+        "otlp",
+        "textfile",
+        "jsonl",
+        "parquet",
+        "codecarbon",
+        "dcgm",
+    } <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

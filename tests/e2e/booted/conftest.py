@@ -57,12 +57,15 @@ class Machine:
 
     def __init__(self, root: Path, leader: int) -> None:
         self.root = root
-        self._inside = ["nsenter", "--target", str(leader), "--all", "--"]
+        enter = ["nsenter", "--target", str(leader)]
+        self._inside = [*enter, "--all", "--"]
+        self._with_our_network = [*enter, "--mount", "--uts", "--ipc", "--pid", "--"]
 
-    def run(self, *command: str, check: bool = True) -> str:
-        """A command inside; its output. Fails the test where it fails, unless told not to."""
+    def run(self, *command: str, check: bool = True, own_network: bool = True) -> str:
+        """A command inside; its output. Fails the test where it fails, unless told not to.
+        ``own_network`` False: in our network instead of its own, which leads nowhere."""
         done = subprocess.run(
-            [*self._inside, *command],
+            [*(self._inside if own_network else self._with_our_network), *command],
             capture_output=True,
             text=True,
             check=False,

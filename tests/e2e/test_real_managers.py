@@ -3,16 +3,20 @@
 Needs root and their Debian packages, unpacked by `make test-real`; skipped, and said, without.
 """
 
+import json
 import os
+import re
 import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,8 +27,12 @@ from submeter.workloads.naming import owner
 from submeter.workloads.placement import placement
 from submeter.workloads.slurm import SlurmJobs
 
+if TYPE_CHECKING:
+    from tests.standin.standin import Standin
+
 pytestmark = pytest.mark.slow
 
+EPILOG = Path(__file__).parents[2] / "deploy/slurm/epilog"
 TOOLS = Path(os.environ.get("SUBMETER_REAL_TOOLS", "/nonexistent"))
 LIBRARIES = TOOLS / "usr/lib/x86_64-linux-gnu"
 SLURM = LIBRARIES / "slurm-wlm"
@@ -170,19 +178,24 @@ def test_a_container_of_podman(
         wait_for(lambda: _sleeper() is None, "the container's end")
 
 
-def test_a_job_of_slurm(
+@pytest.fixture
+def slurm(
     run: Callable[..., Any], wait_for: Callable[..., Any], tmp_path: Path
-) -> None:
-    host = socket.gethostname().split(".")[0]
-    conf = tmp_path / "slurm.conf"
-    key = tmp_path / "munge.key"
-    key.write_bytes(secrets.token_bytes(1024))
-    key.chmod(0o400)
-    for folder in ("spool", "state"):
-        (tmp_path / folder).mkdir()
-    munge = tmp_path / "m.sock"
-    conf.write_text(
-        f"""
+) -> Callable[..., dict[str, str]]:
+    """Starts a Slurm of one node on loopback, with more lines of configuration; the variables
+    that its commands need."""
+
+    def start(*more: str) -> dict[str, str]:
+        host = socket.gethostname().split(".")[0]
+        conf = tmp_path / "slurm.conf"
+        key = tmp_path / "munge.key"
+        key.write_bytes(secrets.token_bytes(1024))
+        key.chmod(0o400)
+        for folder in ("slurm-spool", "slurm-state"):
+            (tmp_path / folder).mkdir()
+        munge = tmp_path / "m.sock"
+        conf.write_text(
+            f"""
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
@@ -190,8 +203,8 @@ AuthType=auth/munge
 AuthInfo=socket={munge}
 CredType=cred/munge
 PluginDir={SLURM}
-StateSaveLocation={tmp_path}/state
-SlurmdSpoolDir={tmp_path}/spool
+StateSaveLocation={tmp_path}/slurm-state
+SlurmdSpoolDir={tmp_path}/slurm-spool
 SlurmctldPidFile={tmp_path}/c.pid
 SlurmdPidFile={tmp_path}/d.pid
 SlurmctldPort=16817
@@ -206,18 +219,28 @@ MailProg=/bin/true
 NodeName={host} NodeAddr=127.0.0.1 CPUs=1 State=UNKNOWN
 PartitionName=p Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
-    )
-    (tmp_path / "cgroup.conf").write_text("CgroupMountpoint=/sys/fs/cgroup\n")
-    run(
-        *("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={munge}"),
-        *(f"--pid-file={tmp_path}/m.pid", f"--log-file={tmp_path}/m.log"),
-        f"--seed-file={tmp_path}/seed",
-    )
-    wait_for(munge.exists, "munged")
-    said = {"SLURM_CONF": str(conf)}
-    run("slurmctld-wlm", "-D", **said)
-    run("slurmd-wlm", "-D", "-d", TOOLS / "usr/sbin/slurmstepd-wlm", **said)
-    time.sleep(3)  # srun gives up where the node isn't there yet
+            + "".join(f"{line}\n" for line in more)
+        )
+        (tmp_path / "cgroup.conf").write_text("CgroupMountpoint=/sys/fs/cgroup\n")
+        run(
+            *("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={munge}"),
+            *(f"--pid-file={tmp_path}/m.pid", f"--log-file={tmp_path}/m.log"),
+            f"--seed-file={tmp_path}/seed",
+        )
+        wait_for(munge.exists, "munged")
+        said = {"SLURM_CONF": str(conf)}
+        run("slurmctld-wlm", "-D", **said)
+        run("slurmd-wlm", "-D", "-d", TOOLS / "usr/sbin/slurmstepd-wlm", **said)
+        time.sleep(3)  # srun gives up where the node isn't there yet
+        return said
+
+    return start
+
+
+def test_a_job_of_slurm(
+    run: Callable[..., Any], wait_for: Callable[..., Any], slurm: Callable[..., dict[str, str]]
+) -> None:
+    said = slurm()
     run("srun", "-n1", "sleep", JOB_S, **said)
     pid = wait_for(_sleeper, "the job's process")
     found = _owner(pid)
@@ -225,9 +248,75 @@ PartitionName=p Nodes=ALL Default=YES MaxTime=INFINITE State=UP
     source = ProcfsSource()
     process = source.identify(pid)
     assert process is not None
-    jobs = SlurmJobs(source.identify, lambda: _listpids(conf))
+    jobs = SlurmJobs(source.identify, lambda: _listpids(Path(said["SLURM_CONF"])))
     assert jobs.job_of(process, "") == ""
     assert jobs.refresh(), jobs.error
     assert jobs.job_of(process, "") == "1"
     os.kill(pid, 9)
     wait_for(lambda: _sleeper() is None, "the job's end")
+
+
+def test_a_job_of_slurm_is_told_what_it_used(  # noqa: PLR0917  fixtures
+    run: Callable[..., Any],
+    wait_for: Callable[..., Any],
+    slurm: Callable[..., dict[str, str]],
+    agent: Callable[..., Any],
+    standin: "Standin",
+    tmp_path: Path,
+) -> None:
+    """deploy/slurm/epilog, started by a real slurmd: the ledger's figure, in the real job."""
+    gpu = "gpu 0 uuid=GPU-0 idle_mw=50000"
+    standin.write([gpu])
+    metering = agent(env=standin.env)
+    log = tmp_path / "jobs.jsonl"
+    epilog = tmp_path / "epilog"  # as an administrator would, who has things elsewhere
+    epilog.write_text(
+        "#!/bin/sh\n"
+        f"export SUBMETER_URL={metering.url} SUBMETER_JOB_LOG={log}\n"
+        f"export PATH={TOOLS}/usr/bin LD_LIBRARY_PATH={LIBRARIES}:{SLURM}\n"
+        f'{sys.executable} -I {EPILOG} "$@" 2>> {tmp_path}/epilog.err\n'
+    )
+    epilog.chmod(0o755)
+    said = slurm(f"Epilog={epilog}")
+    run("srun", "-n1", "--comment=mine", "sleep", JOB_S, **said)
+    pid = wait_for(_sleeper, "the job's process")
+    now_s = time.clock_gettime(time.CLOCK_BOOTTIME) - standin.time0
+    standin.write(
+        [
+            gpu,
+            f"process 0 pid={pid} type=compute mem=1G sm=80 from={now_s:.3f}",
+            f"load 0 constant mw=200000 pid={pid} from={now_s:.3f}",
+        ]
+    )
+    wait_for(lambda: 'job="1"' in metering.get("/metrics"), "the job's joules", 60)
+    scontrol = str(TOOLS / "usr/bin/scontrol")
+    environ = {**os.environ, **said, "LD_LIBRARY_PATH": f"{LIBRARIES}:{SLURM}"}
+    update = [scontrol, "update", "JobId=1", "AdminComment=mine"]
+    subprocess.run(update, env=environ, check=True)
+    host = socket.gethostname().split(".")[0]
+
+    def told() -> object:
+        subprocess.run([epilog, "--running"], env=environ, check=True)
+        shown = [scontrol, "show", "job", "1"]
+        job = subprocess.run(shown, env=environ, capture_output=True, text=True, check=True).stdout
+        ours = rf"AdminComment=mine submeter {host}=\d+\.\d{{6}}J/\w+"
+        return re.search(ours, job)
+
+    try:
+        wait_for(told, "the comment of the running job")
+    except AssertionError as error:
+        raise AssertionError((tmp_path / "epilog.err").read_text()) from error
+    os.kill(pid, 9)
+    wait_for(lambda: log.exists() and log.read_text(), "the line of the job")
+    record = json.loads(log.read_text())
+    assert (record["job"], record["node"]) == ("1", host)
+    assert record["joules"] == _job_joules(metering)
+    assert Decimal(record["joules"]) == sum(Decimal(each["joules"]) for each in record["by"]) > 0
+    assert not (tmp_path / "epilog.err").read_text()
+
+
+def _job_joules(metering: Any) -> str:
+    """What the ledger has for job 1, as the epilog writes it."""
+    snapshot = json.loads(metering.get("/api/v1/snapshot"))
+    used = sum(Decimal(each["joules"]) for each in snapshot["energy"] if each["job"] == "1")
+    return f"{used:.6f}"

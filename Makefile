@@ -12,7 +12,7 @@ export PATH := $(PATH):$(TOOLS)/usr/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-real test-schema test-systemd test-ledger quick lint format docs bench clean tools wheels bundle install uninstall
+.PHONY: help run test test-real test-schema test-ledger quick lint format docs bench clean tools
 
 help: ## lists what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -47,6 +47,8 @@ test-real: $(VENV)/.installed-dev ## with a real Podman, Slurm and codecarbon, a
 
 test-ledger: $(VENV)/.installed-dev ## 1,000 kills, every byte of a ledger flipped, every length: 10 minutes
 	SUBMETER_TEST_ALL=1 $(BIN)/pytest tests/e2e/test_kill.py tests/agent/ledger $(ARGS)
+
+.PHONY: test-systemd test-kubernetes manifests wheels bundle install uninstall
 
 # A Debian in a folder, to boot a real systemd from: about 400 MB and a minute, made once. What of
 # its tools is missing is unpacked beside the virtual environment.

@@ -221,4 +221,7 @@ def _is_option(word: str) -> bool:
 
 
 def _option(name: str) -> str:
-    return name.lstrip("-+~").replace("_", "-").lower() if len(name) > 2 else name.lstrip("-")
+    if len(name) <= 2:
+        return name.lstrip("-")
+    plain = name.lstrip("-+~").replace("_", "-")
+    return plain if plain.islower() else plain.lower()

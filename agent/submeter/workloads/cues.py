@@ -27,13 +27,13 @@ NAME_WORDS: Final = _table(
      "train trainer training trainval pretrain pretraining pretrainer finetune finetuning "
      "finetuner finetunes sft dpo grpo ppo rlhf rlvr orpo kto rloo simpo cpo posttrain midtrain "
      "autotrain retrain multitrain learner dreambooth distill distillation qlora fit fitting "
-     "overfit gan trainers trn gkd cotrain pretraining unlearn finetuned trainable"),
+     "overfit gan trainers gkd cotrain pretraining unlearn finetuned trainable"),
     (TRAINING, 5,
      "lora peft linprobe reinforce a2c a3c sac td3 ddpg dqn c51 rainbow impala appo trpo "
      "qdagger dreamer muzero alphazero selfplay sgd adversarial backprop hpo imitation learn "
      "optimize wgan dcgan cyclegan pix2pix mae simclr moco byol barlow vicreg dino supcon swav "
-     "deepcluster federated fedavg fedprox fedml continual pinn pinns dagger reinforcement td "
-     "hypertune nas warmstart bco kl gail airl mappo qmix maddpg"),
+     "deepcluster federated fedavg fedprox fedml continual pinn pinns dagger reinforcement "
+     "hypertune warmstart bco gail airl mappo qmix maddpg"),
     (TRAINING, 4,
      "rl gsm8krl selfsupervised supervised ngp nerf splatting gaussian bptt pgd metalearning "
      "maml autoencoder contrastive deepfake"),
@@ -163,7 +163,7 @@ UNSAID_BY_PROGRAMS: Final = words(
     "bench benchmark benchmarks test testing tester demo sample sampling sampler search score "
     "fold track solve render play decoder encoder decode encode api app worker cli service web "
     "backend val label tag metrics visualize vis viz rest completion query reconstruct pseudo "
-    "latency throughput separate completions explain attention"
+    "latency throughput separate completions explain attention lora peft diffusion bert unet vae"
 )
 """What says inference in a script's name and nothing in that of a program by itself."""
 
@@ -254,7 +254,7 @@ OPTION_PARTS: Final = _table(
      "regularization pretrain l2 l1 reg regularizer teacher student curriculum shaping"),
     (INFERENCE, 3, "prompt inference infer decode generation serving predict beam nbest sampling"),
     (INFERENCE, 2, "checkpoint ckpt engine query output-path voice upscale zeroshot concurrency"),
-    (OTHER, 3, "calib quantization quantize onnx export"),
+    (OTHER, 3, "calib quantization quantize onnx export prune pruning sparsity"),
 )
 """Words within longer options, where the whole option isn't in the table above."""
 
@@ -357,7 +357,8 @@ def name_words(name: str) -> list[str]:
     A word of the tables counts with digits behind it (``train2``), and what ends in "train" is
     train (``mytrain``); ``strain`` and ``constrain`` aren't.
     """
-    return [_known(word) for word in _SPLIT.split(_CAMEL.sub("-", name).lower()) if word]
+    plain = name if name.islower() else _CAMEL.sub("-", name).lower()
+    return [_known(word) for word in _SPLIT.split(plain) if word]
 
 
 def _known(word: str) -> str:

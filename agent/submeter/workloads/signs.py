@@ -4,7 +4,6 @@ For programs that no rule knows. Texts of signs quote words of our own tables, n
 """
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -39,11 +38,6 @@ class Sign(NamedTuple):
 def name_sign(name: str, *, native: bool = False) -> Sign | None:
     """The weightiest word of a name; of several, the first: generate_train_data generates.
     ``native``: it is a program's, no script's."""
-    return _named(name, native) if len(name) <= _REMEMBERED else _named.__wrapped__(name, native)
-
-
-@lru_cache(maxsize=1024)
-def _named(name: str, native: bool) -> Sign | None:
     stem = name.rpartition(".")[0] if name.endswith(_ENDINGS) else name
     best: Sign | None = None
     said = name_words(stem.rpartition(".")[2])
@@ -59,8 +53,6 @@ def _named(name: str, native: bool) -> Sign | None:
     return best
 
 
-_REMEMBERED: Final = 64
-"""Names up to that length: the same scripts and recipes come again and again."""
 _ENDINGS: Final = (".py", ".sh", ".jl", ".R", ".yaml", ".yml", ".toml", ".json", ".gin")
 
 

@@ -45,15 +45,15 @@ def weighed(said: list[Sign], mode: Phase | None) -> Verdict:
         if elsewhere and phase is TRAINING:
             worth = 0 if one.kind in _OF_THE_PROGRAM else worth // 2
         points[phase] += worth
-    first, second = sorted(points, key=lambda phase: -points[phase])[:2]
+    first, second, _ = sorted(points, key=points.__getitem__, reverse=True)
     lead = points[first] - points[second]
     contradicted = lead < _CONTRADICTED * points[second]
     for least, confidence in _TRAINING if first is TRAINING else _CONFIDENCE:
         if lead >= least and not contradicted:
             mine = [one for one in said if one.cue.phase is first]
             kinds = {one.kind for one in mine}
-            if kinds == {_AROUND}:
-                confidence = min(confidence, _SURROUNDED)
+            if kinds <= _NOT_OF_ITS_OWN:
+                confidence = min(confidence, _KEPT if "folder" in kinds else _SURROUNDED)
             elif len(kinds) == 1 and first is not TRAINING:
                 confidence = min(confidence, _ONE_KIND)
             return Verdict(first, confidence, tuple(one.text for one in mine), "recognised")
@@ -65,8 +65,10 @@ def weighed(said: list[Sign], mode: Phase | None) -> Verdict:
 
 _OF_THE_PROGRAM: Final = frozenset({"name", "folder"})
 _ONE_KIND: Final = 0.899
-_AROUND: Final = "surrounding"
+_NOT_OF_ITS_OWN: Final = frozenset({"surrounding", "folder"})
 _SURROUNDED: Final = 0.65
-"""Where a process runs, what it listens on and what started it prove little by themselves."""
+_KEPT: Final = 0.75
+"""Where a process runs and is kept, what it listens on and what started it prove little by
+themselves."""
 _CONTRADICTED: Final = 0.4
 """A lead that is less than this share of what speaks against it is none: 8 to 6 is a draw."""

@@ -202,7 +202,13 @@ def figure(
 
 
 def bars(
-    title: str, description: str, unit: str, query: Query, *, width: int = 8
+    title: str,
+    description: str,
+    unit: str,
+    query: Query,
+    *,
+    width: int = 8,
+    none: str = "no data",
 ) -> bargauge.Panel:
     """Numbers side by side, the largest first if the query sorts them."""
     return (
@@ -216,6 +222,7 @@ def bars(
         .orientation(looks.VizOrientation.HORIZONTAL)
         .display_mode(looks.BarGaugeDisplayMode.BASIC)
         .min(0)
+        .no_value(none)
         .thresholds(_levels([(None, COLOURS["training"])]))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .with_target(_target("A", query, instant=True))

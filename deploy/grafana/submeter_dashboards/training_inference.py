@@ -160,7 +160,8 @@ def _idle(source: Source) -> list[Panel]:
         ),
         bars(
             "Stranded, by node", "Where GPUs are held and don't work.", "watt",
-            Query(f"topk(10, {source.stranded('instance')})", "{{instance}}"),
+            Query(f"topk(10, {source.stranded('instance')} > 0)", "{{instance}}"),
+            none="nothing is stranded",
         ),
     ]  # fmt: skip
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from submeter.model import Counted, ExporterState, Histogram
+from submeter.model import AgentUse, Counted, ExporterState, Histogram
 
 AGENT: Final = ""
 """The group of what is counted for all GPUs together."""
@@ -12,6 +12,7 @@ AGENT: Final = ""
 _SAMPLES: Final = "samples"
 _MISSED: Final = "missed"
 _LATE_SUM: Final = "late:sum"
+_CPU: Final = "agent:cpu"
 _EXPORTERS: Final = ("runs", "failures", "missed")
 
 
@@ -99,3 +100,13 @@ def exporters(
         )
         for state, (runs, failures, missed) in totals
     )
+
+
+def agent_names(use: AgentUse | None) -> dict[str, int]:
+    """What the agent itself used, by name."""
+    return {} if use is None else {_CPU: use.cpu_ns}
+
+
+def agent_use(found: Mapping[str, int], use: AgentUse | None) -> AgentUse | None:
+    """The same with the CPU time of all agents before."""
+    return None if use is None else replace(use, cpu_ns=found.get(_CPU, 0))

@@ -382,7 +382,7 @@ class Counted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AgentUse:
-    """What the agent itself has cost: CPU time since its start, memory now."""
+    """What the agent itself has cost: CPU time since the ledger began, memory now."""
 
     cpu_ns: int
     resident_bytes: int

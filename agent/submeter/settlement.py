@@ -127,7 +127,7 @@ class Settlement:
             components_up=dict(health.components_up),
             lateness=_lateness(health, counts),
             absent=self._absent(watches),
-            agent=health.own,
+            agent=counted.agent_use(counts, health.own),
             exporters=counted.exporters(counts, health.exporters),
             since_wall_ns=self._ledger.since_wall_ns,
             folded_series=self._ledger.folded_series,
@@ -148,6 +148,7 @@ class Settlement:
         own = {
             **counted.exporter_names(health.exporters),
             **counted.request_names(health.label_requests or {}),
+            **counted.agent_names(health.own),
             **({} if health.lateness is None else counted.histogram_names(health.lateness)),
         }
         if own:

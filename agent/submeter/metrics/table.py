@@ -281,7 +281,7 @@ METRICS: Final = (
     ),
     Metric(
         "submeter_agent_cpu_seconds_total", COUNTER, "seconds", (),
-        "CPU time that the agent has used itself since its start.",
+        "CPU time that agents have used themselves since the ledger began.",
         NANO, lambda s: [] if s.agent is None else [((), s.agent.cpu_ns)],
     ),
     Metric(

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from submeter.counted import (
+    agent_names,
+    agent_use,
     exporter_names,
     exporters,
     histogram,
@@ -17,7 +19,7 @@ from submeter.counted import (
 )
 from submeter.ledger.counts import Counts, parse_counts
 from submeter.ledger.rows import BadRow
-from submeter.model import Counted, ExporterState, Histogram
+from submeter.model import AgentUse, Counted, ExporterState, Histogram
 
 
 def test_counts_go_on_and_are_shown_when_they_are_safe(
@@ -76,6 +78,9 @@ def test_names_and_back() -> None:
     late = Histogram(bounds, (1, 2, 3), 99)
     assert histogram(histogram_names(late), bounds) == late
     assert histogram({}, bounds) is None
+    use = AgentUse(5, 7)
+    assert agent_use(agent_names(use), AgentUse(1, 7)) == use
+    assert agent_use({}, None) is None
     asked = {("labelled", ""): 3, ("refused", "pid"): 1}
     assert requests(request_names(asked), dict.fromkeys(asked, 0)) == asked
     states = (ExporterState("a", runs=3, failures=1), ExporterState("b", missed_readings=4))

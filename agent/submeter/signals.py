@@ -4,7 +4,7 @@ A call's percents are of the time since the call before; the power of just that 
 movement of the energy counter between the readings that stood when the calls were made.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Final, NamedTuple
 
 from submeter.attribution import Party, Programs, Sharing, dynamic_uj, instance_time
@@ -14,6 +14,7 @@ from submeter.units import NS_PER_S, PJ_PER_UJ
 
 _STALE_NS: Final = 10 * NS_PER_S
 """The driver's ring of utilisation samples is that long; older shares say nothing."""
+_GONE_NS: Final = 2 * _STALE_NS
 _LONGEST_NS: Final = 3 * NS_PER_S
 _SHORTEST_NS: Final = NS_PER_S // 2
 _PPM_PER_PERCENT: Final = 10_000
@@ -30,14 +31,14 @@ class _SmTime(NamedTuple):
     elapsed_ns: int
     at_ns: int
 
-    def of(self, held: Sequence[Held]) -> tuple[list[int], int]:
-        """Of each holder, and of those that are no known holder."""
+    def of(self, held: Sequence[Held], met: Container[int]) -> tuple[list[int], int]:
+        """Of each holder, and of those that never were known as holders: who was, and is gone, did
+        its work before it went."""
         if self.by_instance:
             times = instance_time([one.holder.mig for one in held], self.by_instance)
             return list(times.holders), times.foreign
-        known = {one.holder.pid for one in held}
         used = [self.by_pid.get(one.holder.pid, 0) for one in held]
-        return used, sum(time for pid, time in self.by_pid.items() if pid not in known)
+        return used, sum(time for pid, time in self.by_pid.items() if pid not in met)
 
 
 class Signals:
@@ -48,12 +49,17 @@ class Signals:
         self._sm_time: _SmTime | None = None
         self._before: Reading | None = None
         self._busy: Activity | None = None
+        self._met: dict[int, int] = {}  # PIDs of holders, and when they were last there
 
     def take(self, watch: GpuWatch, now_ns: int, floors: Floors | None, owner_of: OwnerOf) -> None:
         """All utilisation calls since the last settlement. Without a new one the last one stands
         in, for as long as the driver's own ring is long. ``floors`` None: the board was never
         seen quiet while it was held."""
         held = watch.held or ()
+        for one in held:
+            self._met[one.holder.pid] = now_ns
+        if len(self._met) > len(held):
+            self._met = {pid: at for pid, at in self._met.items() if now_ns - at < _GONE_NS}
         self.sharing.present({one.key: owner_of(one.key) for one in held if one.key is not None})
         by_pid: dict[int, int] = {}
         by_instance: dict[int, int] = {}
@@ -82,11 +88,13 @@ class Signals:
         migs = tuple(one.holder.mig for one in held)
         usage = Usage(holders=owners, mig=migs if any(migs) else ())
         sm_time = self._sm_time
-        if sm_time is None or len(held) < 2:
+        if sm_time is None:
             return usage
         if any(migs) != bool(sm_time.by_instance):
             return usage  # the GPU was partitioned, or made whole, since
-        used, foreign = sm_time.of(held)
+        used, foreign = sm_time.of(held, self._met)
+        if len(held) < 2 and not foreign:
+            return usage
         parties = [
             Party(one.key, owner, one.holder.mig) for one, owner in zip(held, owners, strict=True)
         ]
@@ -141,7 +149,7 @@ class Signals:
         if watts is None:
             self.sharing.interrupt()
             return
-        used, foreign = sm_time.of(held)
+        used, foreign = sm_time.of(held, self._met)
         shares: dict[ProcessKey | None, float] = {}
         for one, time in zip(held, used, strict=True):
             if time:

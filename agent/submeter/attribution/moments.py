@@ -163,10 +163,13 @@ class Moments:
     def first_stage_noise(self, normal: Normal) -> list[Vector]:
         """The part of ``normal.matrix`` (in full, symmetric) that is sampling noise: each
         instrument fits a little of it."""
+        each = normal.instruments
+        return [[each * value for value in row] for row in self.sampling_noise()]
+
+    def sampling_noise(self) -> list[Vector]:
+        """Covariance of one second's SM times through the ring's sampling, in full."""
         size = self.columns
-        if normal.exact:
-            return [[0.0] * size for _ in range(size)]
-        scale = normal.instruments / (self._samples - self._mass)
+        scale = 1 / (self._samples - self._mass)
         full = [[0.0] * size for _ in range(size)]
         for i, row in enumerate(self._xx):
             for j, value in enumerate(row):

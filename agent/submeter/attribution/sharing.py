@@ -179,9 +179,11 @@ class Sharing:
     @property
     def floor_mw(self) -> int:
         """What the board draws whoever works, as far as that shows in how its power follows the
-        SM time; 0 where it doesn't."""
+        SM time; 0 where it doesn't, and where strangers work: those who are there all the time
+        look like a floor."""
         weights = self._learner.weights
-        if weights is None or not is_known(weights.floor, weights.slope):
+        strangers = self._learner.knows(None)
+        if weights is None or strangers or not is_known(weights.floor, weights.slope):
             return 0
         return round(weights.floor.watts * 1000)
 

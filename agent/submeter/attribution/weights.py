@@ -10,12 +10,13 @@ vary, A says nothing and β stays at its prior with the prior's width: the covar
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from submeter.attribution.delay import Delay
 from submeter.attribution.learnt import PRIOR_SD, UNKNOWN_FLOOR, Prior, Weights, without
-from submeter.attribution.linear import Lower, Vector, dot, inverse, quadratic, solve, times
+from submeter.attribution.linear import Lower, Vector, dot, quadratic
 from submeter.attribution.moments import Moments, Normal
+from submeter.attribution.sites import Expected, posterior
 
 K = TypeVar("K", bound=Hashable)
 
@@ -23,7 +24,7 @@ _NEEDED: Final = 24
 """Seconds before the first try."""
 _SURE: Final = 2.0
 """Weights are used if they explain more than noise would by this many standard deviations."""
-_CAUTION: Final = 4.0
+_CAUTION: Final = 3.0
 """v is taken this many times larger: weights that are steady only by and large."""
 _SMALLEST: Final = 0.03  # of the common slope
 _SOLO_SD: Final = 0.1  # of the common slope: how far seconds alone may be from those together
@@ -31,6 +32,9 @@ _SOLO_LIMIT: Final = 0.03  # … however many there are
 _MODEL_SD: Final = 0.02  # of the common slope: nothing is known better than that
 _ALUMNI: Final = 4
 _ROUNDS: Final = 6
+_SAME: Final = 0.02  # of the noise: then another round changes nothing
+_SPREAD: Final = 0.665  # of the logarithm of weights: a decade, evenly
+_MEDIAN: Final = 0.8  # of the mean, with that spread: exp(−spread²/2)
 _PAUSE: Final = 30  # seconds between solutions, at most
 _FEW: Final = 8
 """With more processes, seconds are pooled and solved for more rarely: 32 cost 16 times as much."""
@@ -46,6 +50,16 @@ class _Process:
     solo_seconds: int = 0
     solo_share: float = 0.0
     solo_watts: float = 0.0
+
+
+class _Known(NamedTuple):
+    """What is known beforehand, column by column: where it is expected, how strongly as a Gaussian
+    (information, and information × watts), or but for a factor."""
+
+    at: Vector
+    information: Vector
+    shift: Vector
+    expected: list[Expected | None]
 
 
 class WeightLearner(Generic[K]):
@@ -165,64 +179,66 @@ class WeightLearner(Generic[K]):
         normal = self._moments.normal(self._floor.watts if fixed else self._floor_watts)
         if normal is None or not self._keys:
             return
-        slope = normal.slope
-        prior_at, prior_info = self._priors(slope)
-        right_solo = self._solo(slope, prior_at, prior_info)
-        centre = prior_at
-        moved = [r - t for r, t in zip(normal.right, times(normal.matrix, centre), strict=True)]
-        beta = list(centre)
-        full: Lower = []
-        noise = 0.0
-        for _ in range(_ROUNDS if len(self._keys) <= _FEW else _ROUNDS // 2):
-            noise = self._noise(normal, beta)
-            full = [[value / noise for value in row] for row in normal.matrix]
-            for i, information in enumerate(prior_info):
-                full[i][i] += information
-            pull = [m / noise + s for m, s in zip(moved, right_solo, strict=True)]
-            free = [c + d for c, d in zip(centre, solve(full, pull), strict=True)]
-            least = [0.0] + [_SMALLEST * slope] * len(self._keys)
-            beta = _bounded(full, free, pull, centre, least)
-        posterior = inverse(full)
-        covariance = self._covariance(normal, noise, posterior, prior_info)
+        known = self._known_before(normal.slope)
+        beta = [known.at[0]] + [normal.slope] * len(self._keys)
+        sampling = self._moments.sampling_noise()
+        wide = (PRIOR_SD * normal.slope) ** 2
+        doubt = sum(row[i] for i, row in enumerate(sampling)) * wide
+        noise, found = 0.0, None
+        for _ in range(_ROUNDS):
+            noise, before = self._noise(normal, beta, doubt), noise
+            if found is not None and abs(noise - before) < _SAME * noise:
+                break
+            precision = [[value / noise for value in row] for row in normal.matrix]
+            shift = [value / noise for value in normal.right]
+            for i, information in enumerate(known.information):
+                precision[i][i] += information
+                shift[i] += known.shift[i]
+            found = posterior(precision, shift, known.expected)
+            least = [0.0] + [_SMALLEST * normal.slope] * len(self._keys)
+            beta = [max(value, low) for value, low in zip(found.mean, least, strict=True)]
+            doubt = sum(map(dot, sampling, found.covariance))
+        assert found is not None
+        covariance = self._covariance(normal, noise, found.covariance, known)
         self._floor_watts = beta[0]
         self._weights = Weights(
             tuple(self._keys),
             tuple(beta[1:]),
             tuple(row[1:] for row in covariance[1:]),
-            slope,
-            self._improves(normal, beta, noise, posterior),
+            normal.slope,
+            self._improves(normal, beta, noise, found.covariance),
             Prior(beta[0], math.sqrt(covariance[0][0])),
             normal.exact,
             {key: i for i, key in enumerate(self._keys)},
         )
 
-    def _priors(self, slope: float) -> tuple[Vector, Vector]:
-        """Where each weight is expected, and how strongly."""
+    def _known_before(self, slope: float) -> _Known:
+        """What is known of each weight but for the seconds together: of earlier runs, of seconds
+        alone, and else that it is the common slope but for a factor."""
         floor = self._floor
         sd = floor.sd_watts if floor is not UNKNOWN_FLOOR else PRIOR_SD * slope
-        at, information = [floor.watts], [1 / max(sd, 0.1) ** 2]
+        known = _Known([floor.watts], [1 / max(sd, 0.1) ** 2], [0.0], [None])
+        known.shift[0] = known.at[0] * known.information[0]
         for key in self._keys:
-            prior = self._processes[key].prior or Prior(slope, PRIOR_SD * slope)
-            at.append(prior.watts)
-            information.append(1 / max(prior.sd_watts, _SMALLEST * slope) ** 2)
-        return at, information
-
-    def _solo(self, slope: float, centre: Vector, information: Vector) -> Vector:
-        """Adds what seconds alone say."""
-        right = [0.0]
-        variance = (_SOLO_SD * slope) ** 2
-        for i, key in enumerate(self._keys, 1):
             process = self._processes[key]
-            if process.solo_share <= 0:
-                right.append(0.0)
-                continue
-            # By the means: the device's utilisation is of a shorter time than the power.
-            square = process.solo_share * process.solo_share / process.solo_seconds
-            product = process.solo_share * process.solo_watts / process.solo_seconds
-            scale = min(1 / variance, 1 / (square * (_SOLO_LIMIT * slope) ** 2))
-            information[i] += scale * square
-            right.append(scale * (product - square * centre[i]))
-        return right
+            prior = process.prior
+            known.at.append(slope if prior is None else prior.watts)
+            information = 0.0 if prior is None else max(prior.sd_watts, _SMALLEST * slope) ** -2
+            alone, its = self._alone(process, slope)
+            known.information.append(information + alone)
+            known.shift.append(information * known.at[-1] + its)
+            known.expected.append(Expected(_MEDIAN * slope, _SPREAD) if prior is None else None)
+        return known
+
+    def _alone(self, process: _Process, slope: float) -> tuple[float, float]:
+        """Information, and information × watts, of seconds alone. By the means: the device's
+        utilisation is of a shorter time than the power."""
+        if process.solo_share <= 0:
+            return 0.0, 0.0
+        square = process.solo_share * process.solo_share / process.solo_seconds
+        product = process.solo_share * process.solo_watts / process.solo_seconds
+        scale = min(1 / (_SOLO_SD * slope) ** 2, 1 / (square * (_SOLO_LIMIT * slope) ** 2))
+        return scale * square, scale * product
 
     def _known(self, key: K, slope: float) -> tuple[float, float]:
         """A weight that is told by something else than seconds together, and how strongly."""
@@ -235,19 +251,26 @@ class WeightLearner(Generic[K]):
             return process.prior.watts, 1 / process.prior.sd_watts**2
         return slope, 0.0
 
-    def _noise(self, normal: Normal, beta: Vector) -> float:
+    def _noise(self, normal: Normal, beta: Vector, doubt: float) -> float:
+        """Variance of one second's Σ βx through the ring: with these weights and, since equal ones
+        would have none, with what they might be as well."""
         least = (0.01 * normal.slope) ** 2
         if normal.exact:
             return max(_CAUTION * self._moments.unexplained(beta), least)
-        return max(_CAUTION * self._moments.noise(beta), least)
+        return max(_CAUTION * (self._moments.noise(beta) + doubt), least)
 
     def _covariance(
-        self, normal: Normal, noise: float, posterior: list[Vector], information: Vector
+        self, normal: Normal, noise: float, posterior: list[Vector], known: _Known
     ) -> tuple[tuple[float, ...], ...]:
         """Of the weights' errors. N, the sampling noise that the first stage leaves in the matrix,
         pulls towards the prior by S·N/v, which is off by the prior's width P⁻¹:
         S + S·N/v·S + (S·N/v)·P⁻¹·(S·N/v)ᵀ."""
         floor = (_MODEL_SD * normal.slope) ** 2
+        wide = (PRIOR_SD * normal.slope) ** -2
+        information = [
+            value + (wide if expected else 0.0)
+            for value, expected in zip(known.information, known.expected, strict=True)
+        ]
         left = self._moments.first_stage_noise(normal)
         pulled = [[dot(row, column) / noise for column in left] for row in posterior]
         spread = [
@@ -282,16 +305,3 @@ def _misfit(normal: Normal, beta: Vector) -> float:
 
 def _column(matrix: Lower, i: int) -> Vector:
     return [*matrix[i], *(row[i] for row in matrix[i + 1 :])]
-
-
-def _bounded(full: Lower, beta: Vector, pull: Vector, centre: Vector, least: Vector) -> Vector:
-    """β ≥ least by coordinate descent, where the free solution isn't."""
-    if all(value >= low for value, low in zip(beta, least, strict=True)):
-        return beta
-    beta = [max(value, low) for value, low in zip(beta, least, strict=True)]
-    columns = [_column(full, i) for i in range(len(beta))]
-    for _ in range(10):
-        for i, column in enumerate(columns):
-            gradient = pull[i] - dot(column, [b - c for b, c in zip(beta, centre, strict=True)])
-            beta[i] = max(least[i], beta[i] + gradient / column[i])
-    return beta

@@ -31,6 +31,11 @@ from submeter.units import NS_PER_MS, NS_PER_S
 LOOK_NS: Final = NS_PER_S
 SURVEY_NS: Final = 10 * NS_PER_S
 
+STRANGERS_NS: Final = 5 * NS_PER_S
+"""Who comes and goes between two lists is in the driver's ring for ten seconds, and only there."""
+_ALERT_NS: Final = 30 * NS_PER_S
+_NEVER_NS: Final = 1 << 63
+
 PROBE_PERIOD_NS: Final = 5 * NS_PER_MS
 _PROBE_FOR_NS: Final = 1_500 * NS_PER_MS
 _LOCK_NUMERATOR, _LOCK_DENOMINATOR = 31, 32
@@ -114,6 +119,7 @@ class GpuWatch:
         self._retry_ns = 0
         self._back_off_ns = _REOPEN_FIRST_NS
         self._last_utilisation_ns = 0
+        self._strangers_until_ns = 0
         self._memory_when_listed: int | None = None
         self._past = Tally()
         self._failing_since_ns: int | None = None
@@ -276,7 +282,7 @@ class GpuWatch:
         self._attempt(now_ns, self._read_activity)
         if now_ns >= self._list_again_ns and self._users_changed():
             self._attempt(now_ns, self._list_holders)
-        if self._listed is not None and len(self._listed) > 1:
+        if self._listed is not None and now_ns >= self._shares_due_ns(len(self._listed)):
             self._attempt(now_ns, self._read_utilisation)
         if self.info.mig:
             self._attempt(now_ns, self._read_instances)
@@ -332,6 +338,19 @@ class GpuWatch:
             elapsed_ns = LOOK_NS  # after a pause the driver is asked for the last second only
         self.batches.append(Batch(elapsed_ns, tuple(samples), self.latest))
         self._last_utilisation_ns = now_ns
+        known = {one.holder.pid for one in self._listed or ()}
+        if any(sample.sm_percent and sample.pid not in known for sample in samples):
+            self._strangers_until_ns = now_ns + _ALERT_NS
+
+    def _shares_due_ns(self, holders: int) -> int:
+        """With several holders always. Else only to find those who come and go between two lists:
+        now and then while somebody works, and for a while after one was found."""
+        if holders > 1 or self._last_utilisation_ns < self._strangers_until_ns:
+            return 0
+        activity = self.activity
+        if self.info.mig or activity is None or not activity.utilization_percent:
+            return _NEVER_NS
+        return self._last_utilisation_ns + STRANGERS_NS
 
     def _read_instances(self, now_ns: int) -> None:
         since_ns, self._last_utilisation_ns = self._last_utilisation_ns, now_ns

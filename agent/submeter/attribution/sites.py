@@ -15,7 +15,6 @@ from submeter.attribution.linear import Lower, Vector, dot, inverse
 
 _POINTS: Final = 48
 _REACH: Final = 4.0  # standard deviations to either side
-_SWEEPS: Final = 5
 _DAMPING: Final = 0.8
 _NARROW: Final = 0.1  # of its mean: that close, an expectation is a slope
 _WEAKEST: Final = 1e-6  # of a precision: what is taken for nothing
@@ -37,15 +36,18 @@ class Posterior(NamedTuple):
 
 
 def posterior(
-    precision: Lower, shift: Sequence[float], expected: Sequence[Expected | None]
+    precision: Lower,
+    shift: Sequence[float],
+    expected: Sequence[Expected | None],
+    sweeps: int = 5,
 ) -> Posterior:
     """``precision`` · mean = ``shift`` is what is measured and, for numbers of which None is
-    expected, all that is known beforehand, too."""
+    expected, all that is known beforehand, too. Each sweep inverts the matrix once."""
     sites: list[tuple[float, float]] = [
         (0.0, 0.0) if known is None else _gaussian(known) for known in expected
     ]
     mean, covariance = _moments(precision, shift, sites)
-    for _ in range(_SWEEPS):
+    for _ in range(sweeps):
         moved = False
         for i, known in enumerate(expected):
             if known is not None:

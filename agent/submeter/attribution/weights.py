@@ -24,7 +24,7 @@ _NEEDED: Final = 24
 """Seconds before the first try."""
 _SURE: Final = 2.0
 """Weights are used if they explain more than noise would by this many standard deviations."""
-_CAUTION: Final = 3.0
+_CAUTION: Final = 3.5
 """v is taken this many times larger: weights that are steady only by and large."""
 _SMALLEST: Final = 0.03  # of the common slope
 _SOLO_SD: Final = 0.1  # of the common slope: how far seconds alone may be from those together
@@ -185,7 +185,8 @@ class WeightLearner(Generic[K]):
         wide = (PRIOR_SD * normal.slope) ** 2
         doubt = sum(row[i] for i, row in enumerate(sampling)) * wide
         noise, found = 0.0, None
-        for _ in range(_ROUNDS):
+        many = len(self._keys) > _FEW
+        for _ in range(2 if many else _ROUNDS):
             noise, before = self._noise(normal, beta, doubt), noise
             if found is not None and abs(noise - before) < _SAME * noise:
                 break
@@ -194,7 +195,7 @@ class WeightLearner(Generic[K]):
             for i, information in enumerate(known.information):
                 precision[i][i] += information
                 shift[i] += known.shift[i]
-            found = posterior(precision, shift, known.expected)
+            found = posterior(precision, shift, known.expected, 2 if many else 5)
             least = [0.0] + [_SMALLEST * normal.slope] * len(self._keys)
             beta = [max(value, low) for value, low in zip(found.mean, least, strict=True)]
             doubt = sum(map(dot, sampling, found.covariance))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
+CHECKOUT = Path(__file__).resolve().parents[3]
 MOCK = 'backend = "mock"\n'
 WATCHDOG = "WatchdogSec=3\n"
 IDLE_MW = 100_000
@@ -161,6 +162,20 @@ def test_it_can_do_nothing_else(machine: Any) -> None:
     assert found["credential"] == "swordfish"
     assert found["environ"].startswith("PermissionError")
     assert "Error" not in found["foreign"], "whose a process is can be seen"
+
+
+def test_it_reads_its_credentials_which_only_root_can(machine: Any) -> None:
+    """The drop-in tokens.conf as it is shipped."""
+    machine.configure(MOCK)
+    machine.write("etc/submeter/bearer-tokens", "open-sesame-0123456789\n").chmod(0o600)
+    shipped = (CHECKOUT / "deploy/systemd/submeter.service.d/tokens.conf").read_text()
+    machine.drop_in("tokens", shipped.replace("[Service]\n", ""))
+    machine.run("systemctl", "start", "submeter")
+    ask = ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}"]
+    url = "http://127.0.0.1:10046/metrics"
+    assert machine.run(*ask, url) == "401"
+    token = "Authorization: Bearer open-sesame-0123456789"
+    assert machine.run(*ask, "--header", token, url) == "200"
 
 
 def test_a_stopped_agent_is_restarted_and_no_joule_is_lost(

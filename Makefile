@@ -80,10 +80,10 @@ wheels: | $(BIN)/python ## dist/wheels: submeter and what it needs, to install w
 	$(PIP) wheel --wheel-dir dist/wheels '.$(if $(EXTRAS),[$(EXTRAS)])'
 
 bundle: | $(BIN)/python ## build/bundle: all that a node with Python 3.11 needs; its install.sh installs it
-	@PIP='$(PIP)' WHEELS='$(WHEELS)' EXTRAS='$(EXTRAS)' deploy/install/bundle.sh $(BUNDLE)
+	@PIP='$(PIP)' WHEELS='$(WHEELS)' EXTRAS='$(EXTRAS)' deploy/install/bundle.sh '$(BUNDLE)'
 
 install: bundle ## installs or upgrades the service (docs/operators.md); as root
-	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' $(BUNDLE)/install.sh
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' '$(BUNDLE)/install.sh'
 
 uninstall: ## takes the service away; its ledger and configuration stay
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' deploy/install/install.sh --uninstall

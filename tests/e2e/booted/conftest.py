@@ -36,7 +36,7 @@ def rootfs() -> Path:
 def staged(rootfs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make install` puts on a machine, below a folder."""
     stage = tmp_path_factory.mktemp("stage")
-    make("install", f"DESTDIR={stage}")
+    make("install", f"DESTDIR={stage}", f"BUNDLE={tmp_path_factory.mktemp('bundle')}/bundle")
     return stage
 
 

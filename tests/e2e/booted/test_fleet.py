@@ -18,11 +18,13 @@ def fleet(boot: Callable[..., Any], tmp_path: Path) -> tuple[Any, Callable[..., 
     """A node with sshd, and fleet.sh on another that may log in there. Both are one machine here:
     the machines of these tests have no network between them."""
     machine = boot()
-    subprocess.run(["make", "-C", CHECKOUT, "bundle"], check=True, capture_output=True)
-    for each in ("deploy/fleet.sh", "build/bundle"):
-        target = machine.root / "srv/submeter" / each
-        target.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["cp", "-R", CHECKOUT / each, target], check=True)
+    bundle = tmp_path / "bundle"
+    made = ["make", "-C", str(CHECKOUT), "bundle", f"BUNDLE={bundle}"]
+    subprocess.run(made, check=True, capture_output=True)
+    for source, place in ((CHECKOUT / "deploy/fleet.sh", "deploy"), (bundle, "build")):
+        target = machine.root / "srv/submeter" / place
+        target.mkdir(parents=True)
+        subprocess.run(["cp", "-R", source, target], check=True)
     machine.shell(
         "ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519 "
         "&& cp /root/.ssh/id_ed25519.pub /root/.ssh/authorized_keys "

@@ -5,11 +5,12 @@ wall time is only ever a label.
 """
 
 import time
+from functools import partial
 from typing import Protocol
 
 from submeter.units import NS_PER_S
 
-_MAX_NAP_NS = NS_PER_S // 2  # so that a thread asked to stop notices soon
+_MAX_NAP_NS = NS_PER_S  # so that a thread asked to stop notices soon
 
 
 class Clock(Protocol):
@@ -35,8 +36,8 @@ class Clock(Protocol):
 class SystemClock:
     """The real clocks."""
 
-    def boottime_ns(self) -> int:
-        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    # Read hundreds of times a second: without a frame of Python around it.
+    boottime_ns = staticmethod(partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME))
 
     def monotonic_ns(self) -> int:
         return time.monotonic_ns()

@@ -1,11 +1,13 @@
 """What was measured in, what everybody used out: the slow half of a joule's way.
 
 Every settlement takes the intervals that the watches closed, finds out who held the GPUs, splits
-each interval exactly, books it, and publishes one immutable snapshot.
+each interval exactly and books it. How things stood then is one immutable snapshot, made when
+somebody wants to see it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Final
 
 from submeter import counted
@@ -37,6 +39,13 @@ from submeter.workloads import ProcessTable
 
 UNRESOLVED: Final = Owner(Phase.UNATTRIBUTED, workload="(unresolved)")
 """Whoever is behind a PID that means nothing here: never a stranger's name."""
+
+COUNT_NS: Final = 5 * NS_PER_S
+"""How often what is counted beside energy is booked: what `/metrics` shows of it is that old."""
+
+_PATIENCE_S: Final = 0.5
+"""How long somebody who looks waits for a settlement that is going on (milliseconds, unless the
+disk is slow) before he gets what was last looked at."""
 
 _NOBODY: Final = frozenset({Phase.IDLE, Phase.UNATTRIBUTED})
 
@@ -78,7 +87,8 @@ class _Board:
 
 
 class Settlement:
-    """Owns the process table, the ledger and the series of snapshots. One thread."""
+    """Owns the process table, the ledger and the series of snapshots. One thread settles; any may
+    ask for the snapshot."""
 
     def __init__(
         self,
@@ -93,19 +103,51 @@ class Settlement:
         self._watches = watches
         self._boards: dict[str, _Board] = {}
         self._programs = Programs()
+        self._lock = Lock()
         self._sequence = 0
+        self._settled = (0, 0)  # boot time and wall time of the last settlement
+        self._count_ns = 0
+        self._snapshot: Snapshot | None = None
         self._booked: frozenset[Owner] | None = None  # only once some are folded
 
-    def settle(self, now_ns: int, wall_ns: int, health: Health) -> Snapshot:
-        """Books everything closed since the last time and says how things stand now."""
+    @property
+    def sequence(self) -> int:
+        """How many settlements there were."""
+        return self._sequence
+
+    def settle(
+        self, now_ns: int, wall_ns: int, health: Callable[[], Health], *, last: bool = False
+    ) -> None:
+        """Books everything closed since the last time. ``last``: nobody settles after this."""
+        with self._lock:
+            watches = list(self._watches())
+            self._table.observe(_keys(watches), now_ns)
+            for watch in watches:
+                self._settle_gpu(watch, now_ns)
+            if last or now_ns >= self._count_ns:
+                self._count_ns = now_ns + COUNT_NS
+                self._count(watches, health())
+            self._ledger.commit(now_ns, wall_ns)
+            self._settled = now_ns, wall_ns
+            self._sequence += 1
+
+    def snapshot(self, health: Callable[[], Health]) -> Snapshot | None:
+        """How things stood after the last settlement: the same one until the next; None before
+        the first. Energies and counts are what is durable then, all else is of the moment."""
+        if not self._lock.acquire(timeout=_PATIENCE_S):
+            return self._snapshot
+        try:
+            known = self._snapshot
+            if self._sequence and (known is None or known.sequence != self._sequence):
+                known = self._snapshot = self._made(health())
+            return known
+        finally:
+            self._lock.release()
+
+    def _made(self, health: Health) -> Snapshot:
+        now_ns, wall_ns = self._settled
         watches = list(self._watches())
-        self._table.observe(_keys(watches), now_ns)
-        for watch in watches:
-            self._settle_gpu(watch, now_ns)
-        self._count(watches, health)
-        self._ledger.commit(now_ns, wall_ns)
         counts = self._ledger.counts(counted.AGENT)
-        self._sequence += 1
         accounts = self._ledger.accounts()
         if self._ledger.folded_series:
             self._booked = frozenset(account.owner for account in accounts)

@@ -32,6 +32,7 @@ class Simulation:
         self._on_snapshot = on_snapshot
         self._lateness = Lateness()
         self._jobs: list[Job] = []
+        self._finished = False
 
     def start(self) -> None:
         """Opens the node. Raises DriverUnavailable as the backend does."""
@@ -50,12 +51,16 @@ class Simulation:
         now_ns = self.clock.boottime_ns()
         for watch in self._node.watches():
             watch.finish(now_ns)
+        self._finished = True
         self._settle(now_ns)
         assert self.snapshot is not None
         return self.snapshot
 
     def _settle(self, now_ns: int) -> None:
-        health = Health({self._node.backend.name: True}, self._lateness.histogram())
-        self.snapshot = self._settlement.settle(now_ns, self.clock.wall_ns(), health)
-        if self._on_snapshot is not None:
+        self._settlement.settle(now_ns, self.clock.wall_ns(), self._health, last=self._finished)
+        self.snapshot = self._settlement.snapshot(self._health)
+        if self._on_snapshot is not None and self.snapshot is not None:
             self._on_snapshot(self.snapshot)
+
+    def _health(self) -> Health:
+        return Health({self._node.backend.name: True}, self._lateness.histogram())

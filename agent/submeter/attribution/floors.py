@@ -91,7 +91,12 @@ class FloorLearner:
 
     def _at(self, held: bool, temperature_c: int | None) -> int | None:
         """Of the bands learnt the nearest one, the cooler of two."""
+        if not self._learnt:
+            return None
         wanted = _band(temperature_c)
+        found = self._learnt.get((held, wanted))
+        if found is not None:
+            return found
         bands = [band for known, band in self._learnt if known is held]
         if not bands:
             return None

@@ -242,10 +242,9 @@ class DurableLedger:
     def describe(self, info: GpuInfo) -> None:
         """Keeps the name and index of a GPU, for reports."""
         each = self._book(info.uuid)
-        gpu = each.gpu._replace(name=info.name, position=info.index)
-        if gpu != each.gpu:
-            each.gpu = gpu
-            self._gpus.append((self._number + 1, gpu))
+        if (each.gpu.name, each.gpu.position) != (info.name, info.index):
+            each.gpu = each.gpu._replace(name=info.name, position=info.index)
+            self._gpus.append((self._number + 1, each.gpu))
 
     def post(self, interval: Interval, postings: Sequence[Posting]) -> tuple[Posting, ...]:
         """Books an interval and how it was split; gives the postings as metrics show them.

@@ -56,7 +56,6 @@ class Agent:
         label_requests: Callable[[], Mapping[tuple[str, str], int]] = dict,
         exporters: Callable[[], tuple[ExporterState, ...]] = lambda: (),
     ) -> None:
-        self.snapshot: Snapshot | None = None
         self.crashed: BaseException | None = None
         self.driver_error: DriverUnavailable | None = None
         self.gave_up: DriverUnavailable | None = None  # where a driver was required
@@ -93,7 +92,7 @@ class Agent:
         hangs: a thread that is stuck in the driver is left behind."""
         self._stopping.set()
         self._attention.set()
-        self._settler.join(timeout=1.0)
+        self._settler.join(timeout=1.5)
         lanes, self._lanes = self._lanes, None
         stuck: set[str] = set()
         if lanes is not None and not lanes.stop(_STOP_LANES_S):
@@ -103,7 +102,7 @@ class Agent:
             if watch.info.uuid not in stuck:
                 watch.finish(now_ns)
         if self.crashed is None and not self._settler.is_alive():
-            self._settle()
+            self._settle(last=True)
         if not stuck:
             self._node.close()
         return self.snapshot
@@ -112,9 +111,14 @@ class Agent:
         """Why the agent can't meter now; empty where it does."""
         if self.driver_error is not None:
             return f"no driver: {self.driver_error.reason}"
-        if self.snapshot is None or self._lanes is None:
+        if not self._settlement.sequence or self._lanes is None:
             return STARTING
-        return "" if any(gpu.up for gpu in self.snapshot.gpus) else "no GPU can be read"
+        return "" if self._sees(self._clock.boottime_ns()) else "no GPU can be read"
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """How things stood after the last settlement; None before the first. Any thread."""
+        return self._settlement.snapshot(self._health)
 
     def pulse(self) -> int:
         """Another number each time, as long as sampling does what it should: it reads GPUs, or
@@ -239,16 +243,21 @@ class Agent:
         slowest_ns = max((watch.period_ns for watch in self._node.watches()), default=0)
         return min(slowest_ns + _CLOSING_NS, self._settle_ns // 2)
 
-    def _settle(self) -> None:
+    def _settle(self, *, last: bool = False) -> None:
         now_ns = self._clock.boottime_ns()
-        self.snapshot = self._settlement.settle(now_ns, self._clock.wall_ns(), self._health(now_ns))
+        self._settlement.settle(now_ns, self._clock.wall_ns(), self._health, last=last)
         self._notice_blindness(now_ns)
+
+    def _sees(self, now_ns: int) -> bool:
+        """Whether any GPU answers."""
+        lanes = self._lanes
+        hung = set() if lanes is None else lanes.hung(now_ns)
+        return any(watch.up and watch.info.uuid not in hung for watch in self._node.watches())
 
     def _notice_blindness(self, now_ns: int) -> None:
         """Where no GPU at all has answered for long, the driver is opened anew: persistent
         unknown errors on all calls are known to end that way only."""
-        gpus = self.snapshot.gpus if self.snapshot is not None else ()
-        if self._lanes is None or not gpus or any(gpu.up for gpu in gpus):
+        if self._lanes is None or not self._node.watches() or self._sees(now_ns):
             self._blind_since_ns = None
         elif self._blind_since_ns is None:
             self._blind_since_ns = now_ns
@@ -256,7 +265,8 @@ class Agent:
             self._blind_since_ns = None
             self.driver_attention(DriverUnavailable("no_answer", "no GPU answers any more"))
 
-    def _health(self, now_ns: int) -> Health:
+    def _health(self) -> Health:
+        now_ns = self._clock.boottime_ns()
         lanes = self._lanes
         driver_up = lanes is not None and self.driver_error is None
         missed = dict(self._missed)

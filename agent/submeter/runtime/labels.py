@@ -8,6 +8,7 @@ and counted.
 
 import json
 import logging
+import os
 import selectors
 import socket
 import struct
@@ -32,6 +33,7 @@ PER_USER: Final = 16
 FRAME_NS: Final = 1 * NS_PER_S
 _READ_BYTES: Final = 16 * 1024
 _TICK_S: Final = 0.25
+"""How often unfinished lines are looked at, while there are any."""
 _SWEEP_NS: Final = 30 * NS_PER_S
 _TELL_NS: Final = 60 * NS_PER_S
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
@@ -108,6 +110,7 @@ class LabelServer:
         self._answer = answer
         self._page = page
         self._selector = selectors.DefaultSelector()
+        self._wake_in, self._wake_out = os.pipe()
         self._peers: dict[int, _Peer] = {}
         self._swept_ns = 0
         self._told_ns: int | None = None
@@ -121,21 +124,30 @@ class LabelServer:
     def start(self) -> None:
         self._listening.setblocking(False)
         self._selector.register(self._listening, selectors.EVENT_READ)
+        self._selector.register(self._wake_in, selectors.EVENT_READ)
         self._thread.start()
 
     def stop(self) -> None:
         """Ends the thread and lets go of everybody."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
+        os.write(self._wake_out, b"!")
         if self._thread.is_alive():
             self._thread.join(_STOP_S)
         for peer in list(self._peers.values()):
             self._close(peer)
         self._listening.close()
         self._selector.close()
+        os.close(self._wake_in)
+        os.close(self._wake_out)
 
     def _main(self) -> None:
         while not self._stopping.is_set():
-            for key, _ in self._selector.select(_TICK_S):
+            unfinished = any(peer.due_ns is not None for peer in self._peers.values())
+            labelled = self._peers or self._labels.processes()
+            tick_s = _TICK_S if unfinished else _SWEEP_NS / NS_PER_S if labelled else None
+            for key, _ in self._selector.select(tick_s):
                 if key.fileobj is self._listening:
                     self._accept()
                 elif key.fd in self._peers:

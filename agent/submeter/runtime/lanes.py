@@ -18,7 +18,7 @@ from submeter.sampling.jobs import LATENESS_BOUNDS_NS, SAMPLE, Job, Lateness
 from submeter.units import NS_PER_MS, NS_PER_S
 
 STUCK_NS: Final = 100 * NS_PER_MS
-GUARD_PERIOD_NS: Final = 200 * NS_PER_MS
+GUARD_PERIOD_NS: Final = 400 * NS_PER_MS
 HUNG_NS: Final = 2 * NS_PER_S
 """A device whose call has lasted this long is reported as down until the call returns."""
 

@@ -7,7 +7,7 @@ beside a hung settlement keeps it quiet. One hung GPU among several is no reason
 
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from submeter.clock import Clock
@@ -82,9 +82,9 @@ class Heart:
         self._status = ""
         self._status_ns = 0
 
-    def beat(self, snapshot: Snapshot | None, trouble: str, pulse: int) -> None:
-        """``trouble``: why the agent can't meter now, or ""; a ``pulse`` that is not the last one
-        means that sampling went on since."""
+    def beat(self, snapshot: Callable[[], Snapshot | None], trouble: str, pulse: int) -> None:
+        """``snapshot`` gives the newest one; ``trouble``: why the agent can't meter now, or ""; a
+        ``pulse`` that is not the last one means that sampling went on since."""
         if not self._manager.listens:
             return
         now_ns = self._clock.monotonic_ns()
@@ -108,11 +108,13 @@ class Heart:
             self._feed_ns = now_ns + timeout_ns // _FEEDS_PER_TIMEOUT
         self._pulse = pulse
 
-    def _say_status(self, now_ns: int, snapshot: Snapshot | None, trouble: str) -> None:
+    def _say_status(
+        self, now_ns: int, snapshot: Callable[[], Snapshot | None], trouble: str
+    ) -> None:
         if now_ns < self._status_ns:
             return
         self._status_ns = now_ns + STATUS_NS
-        status = status_text(snapshot, trouble)
+        status = status_text(snapshot(), trouble)
         if status != self._status and self._manager.tell(f"STATUS={status}"):
             self._status = status
 

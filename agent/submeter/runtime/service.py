@@ -109,7 +109,6 @@ class Service:
         self._heart = Heart(self._manager, SystemClock())
         self._hub = Broadcast()
         self._outlets: list[Outlet] = []
-        self._stop_server = threading.Event()
         keep = config.ledger
         store, loaded = open_store(
             config.state_dir,
@@ -195,9 +194,7 @@ class Service:
         faulthandler.enable()  # a watchdog's SIGABRT then says what every thread was at
         _allow_many_connections()
         ended = self._agent.ended
-        thread = threading.Thread(
-            target=self._server.run, args=(self._stop_server,), name="web", daemon=True
-        )
+        thread = threading.Thread(target=self._server.run, name="web", daemon=True)
         with ended.by_signals():
             self._server_thread = thread
             thread.start()
@@ -238,16 +235,17 @@ class Service:
         return bool(reason)
 
     def _beat(self) -> None:
-        self._heart.beat(self._agent.snapshot, self._agent.not_ready(), self._agent.pulse())
+        self._heart.beat(self._snapshot, self._agent.not_ready(), self._agent.pulse())
 
     def close(self) -> None:
         """Gives everything back; called whatever happened."""
         self._committer.stop(_COMMIT_S)
-        self._stop_server.set()
-        if self._server_thread is not None:
-            self._server_thread.join(timeout=2.0)
-        elif self._server is not None:
-            self._server.close()
+        if self._server is not None:
+            self._server.stop()
+            if self._server_thread is not None:
+                self._server_thread.join(timeout=2.0)
+            else:
+                self._server.close()
         self._login_workers.shutdown(wait=False, cancel_futures=True)
         for helper in (self._label_server, self._pod_watch):
             if helper is not None:

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import resource
 import socket
-from typing import Any, Final, Protocol
+from contextlib import suppress
+from typing import Any, Final
 
 from submeter.web.connection import Connection
 from submeter.web.desk import Desk, Limits
@@ -14,20 +15,11 @@ from submeter.web.http import Routes
 from submeter.web.listen import listen
 
 _LOG = logging.getLogger(__name__)
-_STOP_POLL_S: Final = 0.5  # a wake-up costs 40 µs or more, for years
 _RESERVED_FILES: Final = 96  # descriptors left for the ledger, the driver, /proc and exporters
 
 
-class StopFlag(Protocol):
-    """What `threading.Event` is."""
-
-    def is_set(self) -> bool:
-        """Whether the server should end."""
-        ...
-
-
 class Server:
-    """Owns the listening sockets. `bind`, then `run` in a thread of its own."""
+    """Owns the listening sockets. `bind`, then `run` in a thread of its own, `stop` from any."""
 
     def __init__(
         self,
@@ -46,6 +38,8 @@ class Server:
         self._limits = limits or Limits()
         self._gate = gate
         self._sockets: list[socket.socket] = []
+        self._stopping = False
+        self._running: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     def bind(self) -> str:
         """Takes the address, so that what is wrong with it is known before any thread starts.
@@ -59,9 +53,17 @@ class Server:
         scheme = "http" if gate is None or gate.context is None else "https"
         return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
 
-    def run(self, stop: StopFlag) -> None:
-        """Serves until ``stop`` is set (seen within 0.5 s), then closes everything it has."""
-        asyncio.run(self._serve(stop))
+    def run(self) -> None:
+        """Serves until somebody calls `stop`, then closes everything it has."""
+        asyncio.run(self._serve())
+
+    def stop(self) -> None:
+        """Ends `run`, now or as soon as it begins. Any thread."""
+        self._stopping = True
+        if self._running is not None:
+            loop, ended = self._running
+            with suppress(RuntimeError):  # it has ended already
+                loop.call_soon_threadsafe(ended.set)
 
     def close(self) -> None:
         """Gives the address back; only needed where `run` was never called."""
@@ -69,15 +71,18 @@ class Server:
             sock.close()
         self._sockets = []
 
-    async def _serve(self, stop: StopFlag) -> None:
+    async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_log)
         room = _connections(self._limits.connections)
         desk = Desk(self._routes, self._limits, room, self._gate)
         doors = Doors(self._sockets, lambda: Connection(desk, loop), self._gate)
         await doors.open()
-        while not stop.is_set():
-            await asyncio.sleep(_STOP_POLL_S)
+        ended = asyncio.Event()
+        self._running = loop, ended
+        if not self._stopping:
+            await ended.wait()
+        self._running = None
         doors.close()
         desk.close()
         await asyncio.sleep(0)  # lets connection_lost run

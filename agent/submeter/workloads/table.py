@@ -22,6 +22,7 @@ YOUNG_NS: Final = (1 * NS_PER_S, 5 * NS_PER_S, 30 * NS_PER_S)
 """Ages at which everybody is looked at again."""
 UNKNOWN_NS: Final = 60 * NS_PER_S
 GRACE_NS: Final = 300 * NS_PER_S
+_FORGET_NS: Final = 10 * NS_PER_S
 LIMIT: Final = 8192
 """A node's GPUs list at most 950 processes each (NVIDIA's open kernel modules), on 8 GPUs."""
 
@@ -58,7 +59,6 @@ class Seen:
     owner: Owner
     verdict: Verdict
     first_ns: int
-    last_ns: int
     due_ns: int | None  # when to look again
 
 
@@ -83,6 +83,8 @@ class ProcessTable:
         self._grace_ns = grace_ns
         self._limit = limit
         self._seen: dict[ProcessKey, Seen] = {}
+        self._last_ns: dict[ProcessKey, int] = {}  # when each was there last
+        self._forget_ns = 0
         self._windows: dict[str, tuple[ProcessKey, Window]] = {}  # by GPU: its only holder
         self._waiting: dict[ProcessKey, None] = {}  # to be asked for their ports, in this order
 
@@ -94,15 +96,17 @@ class ProcessTable:
 
         Who can't be read now is asked for again at the next observation.
         """
-        self._forget(now_ns)
+        if now_ns >= self._forget_ns:
+            self._forget_ns = now_ns + _FORGET_NS
+            self._forget(now_ns)
         for key in keys:
             seen = self._seen.get(key)
             if seen is None:
                 self._admit(key, now_ns)
-            elif seen.due_ns is not None and now_ns >= seen.due_ns:
+                continue
+            self._last_ns[key] = now_ns
+            if seen.due_ns is not None and now_ns >= seen.due_ns:
                 self._seen[key] = self._again(key, seen, now_ns)
-            else:
-                self._seen[key] = replace(seen, last_ns=now_ns)
         self._ask_one_for_more()
         self._declared = dict(self._labelled(now_ns))
 
@@ -156,19 +160,20 @@ class ProcessTable:
             return
         verdict = self._verdict(facts)
         due_ns = _due(0, verdict, now_ns)
-        self._seen[key] = Seen(self._name(facts, verdict), verdict, now_ns, now_ns, due_ns)
+        self._seen[key] = Seen(self._name(facts, verdict), verdict, now_ns, due_ns)
+        self._last_ns[key] = now_ns
 
     def _again(self, key: ProcessKey, seen: Seen, now_ns: int) -> Seen:
         age_ns = now_ns - seen.first_ns
         facts = self._source.facts(key)
         if facts is None or not facts.argv:  # gone, blocked, or a zombie without its memory
             due_ns = _due(age_ns, seen.verdict, seen.first_ns)
-            return replace(seen, last_ns=now_ns, due_ns=due_ns)
+            return replace(seen, due_ns=due_ns)
         verdict = self._verdict(facts)
         if verdict.phase is Phase.UNKNOWN and seen.verdict.phase is not Phase.UNKNOWN:
             verdict = seen.verdict  # what was clear stays clear
         due_ns = _due(age_ns, verdict, seen.first_ns)
-        return Seen(self._name(facts, verdict), verdict, seen.first_ns, now_ns, due_ns)
+        return Seen(self._name(facts, verdict), verdict, seen.first_ns, due_ns)
 
     def _verdict(self, facts: ProcessFacts) -> Verdict:
         verdict = self._judge(facts)
@@ -180,7 +185,7 @@ class ProcessTable:
         """Ports, libraries and files are looked at only where nothing else says anything, of
         one process at a time: it costs about 10 ms, to stay below a hundredth of a core."""
         source = self._source
-        if not isinstance(source, MoreSource) or not self._waiting:
+        if not self._waiting or not isinstance(source, MoreSource):
             return
         key = next(iter(self._waiting))
         del self._waiting[key]
@@ -197,9 +202,10 @@ class ProcessTable:
             self._seen[key] = replace(seen, owner=self._name(facts, verdict), verdict=verdict)
 
     def _forget(self, now_ns: int) -> None:
-        gone = [key for key, seen in self._seen.items() if now_ns - seen.last_ns > self._grace_ns]
+        gone = [key for key, at_ns in self._last_ns.items() if now_ns - at_ns > self._grace_ns]
         for key in gone:
-            del self._seen[key]
+            del self._last_ns[key]
+            self._seen.pop(key, None)
             self._waiting.pop(key, None)
 
 

@@ -76,11 +76,11 @@ def heart(ear: Ear, clock: FakeClock) -> Heart:
 
 
 def test_ready_is_said_once_and_not_before_the_driver_answered(heart: Heart, ear: Ear) -> None:
-    heart.beat(None, STARTING, 0)
+    heart.beat(lambda: None, STARTING, 0)
     assert "READY=1" not in ear.heard()
-    heart.beat(None, "no driver: library_missing", 0)
+    heart.beat(lambda: None, "no driver: library_missing", 0)
     assert "READY=1" in ear.heard()
-    heart.beat(None, "", 0)
+    heart.beat(lambda: None, "", 0)
     assert "READY=1" not in ear.heard()
 
 
@@ -89,24 +89,24 @@ def test_the_watchdog_is_fed_while_sampling_goes_on_and_starves_with_it(
 ) -> None:
     heard = []
     for second in range(100):
-        heart.beat(None, "", second)
+        heart.beat(lambda: None, "", second)
         heard += ear.heard()
         clock.advance(NS_PER_S)
     assert 25 <= heard.count("WATCHDOG=1") <= 60, "at least twice within its patience"
-    heart.beat(None, "", 99)
+    heart.beat(lambda: None, "", 99)
     ear.heard()
     for _ in range(100):
-        heart.beat(None, "", 99)
+        heart.beat(lambda: None, "", 99)
         clock.advance(NS_PER_S)
     assert "WATCHDOG=1" not in ear.heard()
-    heart.beat(None, "", 100)
+    heart.beat(lambda: None, "", 100)
     assert "WATCHDOG=1" in ear.heard(), "it goes on when sampling does"
 
 
 def test_without_a_watchdog_nothing_is_fed(ear: Ear, clock: FakeClock) -> None:
     heart = Heart(ServiceManager(str(ear.path)), clock)
     for second in range(30):
-        heart.beat(None, "", second)
+        heart.beat(lambda: None, "", second)
         clock.advance(NS_PER_S)
     assert "WATCHDOG=1" not in ear.heard()
 
@@ -116,7 +116,7 @@ def test_the_status_says_how_metering_is_but_not_each_second(
 ) -> None:
     snapshot = node()
     for _ in range(21):
-        heart.beat(snapshot, "", 1)
+        heart.beat(lambda: snapshot, "", 1)
         clock.advance(NS_PER_S)
     said = [line for line in ear.heard() if line.startswith("STATUS=")]
     assert said == [f"STATUS={status_text(snapshot, '')}"], "only what changed"
@@ -140,7 +140,7 @@ def test_a_remark_is_one_line_and_stays_for_a_while(
     heart.say("not reloaded: a\nREADY=1")
     assert ear.heard() == ["STATUS=not reloaded: a READY=1"]
     clock.advance(60 * NS_PER_S)
-    heart.beat(None, "no driver: no_gpu", 1)
+    heart.beat(lambda: None, "no driver: no_gpu", 1)
     assert not [line for line in ear.heard() if line.startswith("STATUS=")]
 
 

@@ -66,12 +66,11 @@ def serve() -> Iterator[Serve]:
         def start(routes: Routes, limits: Limits | None = None) -> Served:
             server = Server(routes, "127.0.0.1", 0, limits=limits)
             url = server.bind()
-            stop = threading.Event()
-            thread = threading.Thread(target=server.run, args=(stop,))
+            thread = threading.Thread(target=server.run)
             thread.start()
 
             def end() -> None:
-                stop.set()
+                server.stop()
                 thread.join(PATIENCE_S)
                 assert not thread.is_alive()
 

@@ -60,12 +60,11 @@ class House:
         self.gate.open()
         server = Server(ROUTES, host, 0, gate=self.gate)
         self.url = server.bind()
-        stop = threading.Event()
-        thread = threading.Thread(target=server.run, args=(stop,))
+        thread = threading.Thread(target=server.run)
         thread.start()
 
         def end() -> None:
-            stop.set()
+            server.stop()
             thread.join(PATIENCE_S)
             assert not thread.is_alive()
 

@@ -10,7 +10,7 @@ import pytest
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNIT = DEPLOY / "systemd/submeter.service"
-DROP_INS = sorted((DEPLOY / "systemd/submeter.service.d").glob("*.conf"))
+DROP_INS = sorted((DEPLOY / "systemd/drop-ins").glob("*.conf"))
 MOST_EXPOSED = 18  # in tenths; dcgm-exporter's own unit has 96, the best peer without a GPU 17
 
 
@@ -59,5 +59,10 @@ def test_little_is_left_open(analyze: Path) -> None:
 
 
 def test_every_drop_in_is_explained() -> None:
-    readme = (DEPLOY / "systemd/submeter.service.d/README.md").read_text()
+    readme = (DEPLOY / "systemd/drop-ins/README.md").read_text()
     assert set(re.findall(r"`([\w-]+\.conf)`", readme)) == {path.name for path in DROP_INS}
+
+
+def test_nothing_lies_where_systemd_would_take_it_for_a_drop_in() -> None:
+    """`systemd-analyze` on the file as it lies here must judge the unit alone."""
+    assert not UNIT.with_name(f"{UNIT.name}.d").exists()

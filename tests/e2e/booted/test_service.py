@@ -168,7 +168,7 @@ def test_it_reads_its_credentials_which_only_root_can(machine: Any) -> None:
     """The drop-in tokens.conf as it is shipped."""
     machine.configure(MOCK)
     machine.write("etc/submeter/bearer-tokens", "open-sesame-0123456789\n").chmod(0o600)
-    shipped = (CHECKOUT / "deploy/systemd/submeter.service.d/tokens.conf").read_text()
+    shipped = (CHECKOUT / "deploy/systemd/drop-ins/tokens.conf").read_text()
     machine.drop_in("tokens", shipped.replace("[Service]\n", ""))
     machine.run("systemctl", "start", "submeter")
     ask = ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}"]

@@ -116,12 +116,13 @@ def gpu_energy(snapshot: Snapshot) -> Iterator[Sample]:
     yield from (((index.get(uuid, ""), uuid), energy_uj) for uuid, energy_uj in gone.items())
 
 
-def account_energy(snapshot: Snapshot) -> Iterator[Sample]:
+def account_energy(snapshot: Snapshot) -> list[Sample]:
     """One sample per account."""
     index = _indices(snapshot)
-    for (uuid, mig, component, owner), energy_uj in snapshot.energy_uj.items():
-        phase, *names = owner
-        yield (index.get(uuid, ""), uuid, mig, phase, component, *names), energy_uj
+    return [
+        ((index.get(uuid, ""), uuid, mig, owner[0], component, *owner[1:]), energy_uj)
+        for (uuid, mig, component, owner), energy_uj in snapshot.energy_uj.items()
+    ]
 
 
 def account_error(snapshot: Snapshot) -> Iterator[Sample]:

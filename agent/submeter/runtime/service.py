@@ -49,6 +49,7 @@ from submeter.units import UJ_PER_J, decimal
 from submeter.web.app import routes
 from submeter.web.broadcast import Broadcast
 from submeter.web.gate import Gate
+from submeter.web.history import History
 from submeter.web.server import Server
 from submeter.workloads.labels import Labels
 from submeter.workloads.procfs import user_name
@@ -159,6 +160,8 @@ class Service:
         )
         self._gate: Gate | None = None
         self._login_workers = ThreadPoolExecutor(1, "login")  # no thread until somebody logs in
+        self._reader = ThreadPoolExecutor(1, "history")  # no thread until somebody asks
+        self._history = History(config.state_dir, self._reader, clock.wall_ns)
         self._server: Server | None = None
         self._server_thread: threading.Thread | None = None
 
@@ -173,7 +176,13 @@ class Service:
         self._label_server = label_server(
             self._config, self._labels, self._clock, answer, self._levels
         )
-        table = routes(self._snapshot, self._outlets, self._hub, self._agent.not_ready)
+        table = routes(
+            self._snapshot,
+            self._outlets,
+            self._hub,
+            self._agent.not_ready,
+            self._history.handler(),
+        )
         web = self._config.web
         if web.config_file is not None or web.bearer_tokens_file is not None:
             self._gate = Gate(web.config_file, web.bearer_tokens_file, self._login_workers)
@@ -246,7 +255,8 @@ class Service:
                 self._server_thread.join(timeout=2.0)
             else:
                 self._server.close()
-        self._login_workers.shutdown(wait=False, cancel_futures=True)
+        for workers in (self._login_workers, self._reader):
+            workers.shutdown(wait=False, cancel_futures=True)
         for helper in (self._label_server, self._pod_watch):
             if helper is not None:
                 helper.stop()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Protocol
+from urllib.parse import parse_qs
 
 from submeter.errors import InputError
 from submeter.exporting import Source
@@ -29,21 +30,27 @@ class Outlet(Protocol):
 
 HTML: Final = "text/html; charset=utf-8"
 
+_MOST_BATCH_MS: Final = 1_000  # a ring holds some seconds
 _FOLDER: Final = Path(__file__).with_name("assets")
 _ASSETS: Final = {
     "/style.css": "text/css; charset=utf-8",
     "/page.js": "text/javascript; charset=utf-8",
+    "/charts.js": "text/javascript; charset=utf-8",
+    "/past.js": "text/javascript; charset=utf-8",
     "/icon.svg": "image/svg+xml",
 }
 
 
-def routes(source: Source, outlets: Iterable[Outlet], hub: Broadcast, ready: Ready) -> Routes:
+def routes(
+    source: Source, outlets: Iterable[Outlet], hub: Broadcast, ready: Ready, history: Handler
+) -> Routes:
     """The route table. Raises InputError where two exporters want the same path."""
     table: dict[str, Handler] = {
         "/": _page(source),
         "/live": _rendered(source, page.fragment, HTML),
         "/api/v1/snapshot": _rendered(source, snapshot_json, "application/json"),
-        "/events": lambda _request: Stream(hub.events(), "text/event-stream; charset=utf-8"),
+        "/api/v1/history": history,
+        "/events": _events(hub),
         "/-/healthy": lambda _request: text("alive"),
         "/-/ready": _readiness(ready),
         **{path: _asset(path, kind) for path, kind in _ASSETS.items()},
@@ -71,6 +78,17 @@ def _rendered(source: Source, encode: Callable[[Snapshot], bytes], kind: str) ->
 def _page(source: Source) -> Handler:
     whole = _rendered(source, page.document, HTML)
     return lambda request: Response(page.document(None), HTML) if not source() else whole(request)
+
+
+def _events(hub: Broadcast) -> Handler:
+    def handle(request: Request) -> Response | Stream:
+        given = parse_qs(request.query).get("batch_ms", ["0"])[0]
+        if not (given.isascii() and given.isdigit() and int(given[:5]) <= _MOST_BATCH_MS):
+            return text(f"batch_ms must be a whole number up to {_MOST_BATCH_MS}", 400)
+        rest_s = int(given[:5]) / 1000
+        return Stream(hub.events(rest_s), "text/event-stream; charset=utf-8")
+
+    return handle
 
 
 def _readiness(ready: Ready) -> Handler:

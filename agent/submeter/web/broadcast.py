@@ -52,8 +52,9 @@ class Broadcast:
             except RuntimeError:  # the loop has just been closed: the server is gone
                 self._loop = None
 
-    async def events(self) -> AsyncGenerator[bytes, None]:
-        """One client's events from now on, as the bytes of an event stream."""
+    async def events(self, rest_s: float = 0.0) -> AsyncGenerator[bytes, None]:
+        """One client's events from now on, as the bytes of an event stream. ``rest_s``: after news
+        it waits so long for more, since what a client costs is pieces and not bytes."""
         if not self._clients:
             self._incoming.clear()
             self._waking = False
@@ -64,7 +65,7 @@ class Broadcast:
             yield b"retry: 2000\n\n"
             while True:
                 events, position = self._since(position)
-                yield events or await self._wait()
+                yield events or await self._wait(rest_s)
         finally:
             self._clients -= 1
             if not self._clients:
@@ -86,13 +87,15 @@ class Broadcast:
         events = list(islice(self._ring, first, first + _AT_ONCE))
         return b"".join(events), position + len(events)
 
-    async def _wait(self) -> bytes:
+    async def _wait(self, rest_s: float) -> bytes:
         """Nothing, when there is news; a comment, when there has been none for long."""
         try:
             async with asyncio.timeout(_HEARTBEAT_S):
                 await self._news.wait()
         except TimeoutError:
             return b": still here\n\n"
+        if rest_s:
+            await asyncio.sleep(rest_s)
         return b""
 
 

@@ -33,6 +33,12 @@ def energies(parts_uj: Sequence[int]) -> tuple[list[str], str]:
     return texts, _thousandths(sum(shown), unit)
 
 
+def powers(parts_mw: Sequence[int]) -> tuple[list[str], str]:
+    """Each part and their sum in watts, to the tenth; the figures add up."""
+    shown = apportioned(parts_mw, round(sum(parts_mw) / 100))
+    return [watts(100 * part) for part in shown], watts(100 * sum(shown))
+
+
 def energy(energy_uj: int) -> str:
     """One energy, in the unit that suits it."""
     return energies([energy_uj])[0][0]

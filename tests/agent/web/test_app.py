@@ -16,7 +16,7 @@ from submeter.model import Reading, Snapshot
 from submeter.testing.snapshots import GPU_0, node
 from submeter.web.app import routes
 from submeter.web.broadcast import Broadcast
-from submeter.web.http import Routes
+from submeter.web.http import Routes, text
 
 DOCS = Path(__file__).parents[3] / "docs" / "api.md"
 
@@ -41,7 +41,9 @@ class Agent:
 
     def routes(self) -> Routes:
         exporters = [load("prometheus", {})]
-        return routes(lambda: self.snapshot, exporters, self.hub, lambda: self.unready)
+        return routes(
+            lambda: self.snapshot, exporters, self.hub, lambda: self.unready, lambda _: text("past")
+        )
 
 
 @pytest.fixture
@@ -56,8 +58,9 @@ def served(agent: Agent, serve: Serve) -> Served:
 
 def test_the_routes_are_these_and_all_documented(agent: Agent) -> None:
     """No debugging, no administration: adding a path is a decision."""
-    assets = {"/style.css", "/page.js", "/icon.svg"}
-    pages = {"/", "/live", "/metrics", "/api/v1/snapshot", "/events", "/-/healthy", "/-/ready"}
+    assets = {"/style.css", "/page.js", "/charts.js", "/past.js", "/icon.svg"}
+    api = {"/api/v1/snapshot", "/api/v1/history", "/events"}
+    pages = {"/", "/live", "/metrics", "/-/healthy", "/-/ready"} | api
     assert set(agent.routes()) == assets | pages
     documented = DOCS.read_text()
     assert all(f"`{path}`" in documented for path in pages)
@@ -70,6 +73,8 @@ def test_the_routes_are_these_and_all_documented(agent: Agent) -> None:
         ("/live", "text/html; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
         ("/page.js", "text/javascript; charset=utf-8"),
+        ("/charts.js", "text/javascript; charset=utf-8"),
+        ("/past.js", "text/javascript; charset=utf-8"),
         ("/icon.svg", "image/svg+xml"),
         ("/api/v1/snapshot", "application/json"),
         ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
@@ -139,4 +144,4 @@ def test_events_come_as_they_happen(agent: Agent, served: Served) -> None:
 def test_two_exporters_cannot_have_one_path() -> None:
     twice = [load("prometheus", {}), load("prometheus", {})]
     with pytest.raises(InputError, match="/metrics is taken"):
-        routes(node, twice, Broadcast(), str)
+        routes(node, twice, Broadcast(), str, lambda _: text(""))

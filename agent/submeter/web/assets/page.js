@@ -1,23 +1,154 @@
-// Puts the newest state of things into the page every two seconds, while somebody can see it.
-"use strict";
+// Keeps the page's state up to date while somebody can see it: figures every two seconds from
+// /live, power as the sensors give it from /events, the past from /api/v1/history.
+// Whatever comes from outside is only ever text or a number here, never markup of ours.
+import { areas, Trace } from "./charts.js";
+import { showPast } from "./past.js";
 
 const PERIOD_MS = 2000;
 const PATIENCE_MS = 5000;
+const EVENTS = "/events?batch_ms=250";
 const live = document.getElementById("live");
 const lost = document.getElementById("lost");
+const version = document.getElementById("version")?.textContent;
+
+// ---- figures ---------------------------------------------------------------------------------
+
+// Makes `old` what `fresh` is, keeping every node that stays: focus, open details, drawings.
+function morph(old, fresh) {
+  if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || old.id !== fresh.id) {
+    old.replaceWith(fresh);
+    return;
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  if (old.classList.contains("throttle")) noteThrottling(old, fresh);
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  if (old.hasAttribute("data-own")) return; // its content is the script's
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
+  }
+  morphChildren(old, [...fresh.childNodes]);
+}
+
+// What has an id is moved to where it belongs; anything else is told by its place.
+function morphChildren(old, wanted) {
+  wanted.forEach((node, at) => {
+    let mine = old.childNodes[at] ?? null;
+    if (node.id) {
+      const same = [...old.children].find((child) => child.id === node.id);
+      if (same && same !== mine) old.insertBefore(same, mine);
+      mine = same ?? null;
+    } else if (mine?.id) {
+      mine = null;
+    }
+    if (mine) morph(mine, node);
+    else old.insertBefore(node, old.childNodes[at] ?? null);
+  });
+  while (old.childNodes.length > wanted.length) old.lastChild.remove();
+}
+
+const throttled = new Map(); // GPU's card → until when it counts as throttling
+const THROTTLE_MS = 15000; // the driver's counts are read every ten seconds
+
+function noteThrottling(old, fresh) {
+  const card = old.closest(".card").id;
+  if (Number(fresh.dataset.ns) > Number(old.dataset.ns)) {
+    throttled.set(card, performance.now() + THROTTLE_MS);
+  }
+  if (performance.now() < (throttled.get(card) ?? 0)) fresh.classList.add("now");
+}
 
 async function refresh() {
   if (!document.hidden) {
     try {
       const answer = await fetch("/live", { signal: AbortSignal.timeout(PATIENCE_MS) });
       if (!answer.ok) throw new Error(answer.statusText);
-      live.innerHTML = await answer.text(); // our own server's, where every text is escaped
+      const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (version && parsed.getElementById("version")?.textContent !== version) location.reload();
+      const fresh = document.createElement("main");
+      fresh.id = "live";
+      fresh.append(...parsed.body.childNodes);
+      morph(live, document.adoptNode(fresh));
       lost.hidden = true;
+      prepare();
     } catch {
       lost.hidden = false;
     }
   }
-  setTimeout(refresh, PERIOD_MS);
+  // In step with every other page, so that the agent makes each state once for all of them.
+  setTimeout(refresh, PERIOD_MS - (Date.now() % PERIOD_MS));
 }
 
-setTimeout(refresh, PERIOD_MS);
+// ---- power as it comes -----------------------------------------------------------------------
+
+const traces = new Map(); // canvas → Trace
+const byUuid = new Map(); // GPU's UUID → its trace, and what it drew last
+let node = null; // the trace of all GPUs together
+let events = null;
+
+function prepare() {
+  for (const [canvas, trace] of traces) {
+    if (!canvas.isConnected) {
+      trace.end();
+      traces.delete(canvas);
+    }
+  }
+  const uuids = new Set();
+  for (const canvas of live.querySelectorAll("canvas.trace")) {
+    if (!traces.has(canvas)) traces.set(canvas, new Trace(canvas));
+    const trace = traces.get(canvas);
+    trace.limit = Number(canvas.dataset.limit);
+    if (canvas.dataset.gpu === "all") {
+      node = trace;
+      continue;
+    }
+    const uuid = canvas.closest(".card").querySelector(".uuid").textContent;
+    uuids.add(uuid);
+    if (byUuid.get(uuid)?.trace !== trace) byUuid.set(uuid, { trace, watts: null });
+  }
+  for (const uuid of byUuid.keys()) if (!uuids.has(uuid)) byUuid.delete(uuid);
+}
+
+function take(event) {
+  const reading = JSON.parse(event.data);
+  const gpu = byUuid.get(reading.gpu_uuid);
+  const watts = reading.power_watts ?? reading.power_average_watts;
+  if (!gpu || watts === null) return;
+  const at = reading.boottime_ns / 1e6;
+  gpu.watts = watts;
+  gpu.trace.add(at, watts);
+  if (!node) return;
+  let sum = 0;
+  for (const each of byUuid.values()) {
+    if (each.watts === null) return; // a partial sum is no sum
+    sum += each.watts;
+  }
+  node.add(at, sum);
+}
+
+// A hidden page costs nothing, and holds none of a browser's few connections to one host.
+function listen() {
+  if (document.hidden) {
+    events?.close();
+    events = null;
+  } else if (!events) {
+    events = new EventSource(EVENTS);
+    events.addEventListener("reading", take);
+  }
+}
+
+function draw() {
+  for (const trace of traces.values()) trace.draw();
+  requestAnimationFrame(draw);
+}
+
+prepare();
+listen();
+document.addEventListener("visibilitychange", listen);
+requestAnimationFrame(draw);
+setTimeout(refresh, PERIOD_MS - (Date.now() % PERIOD_MS));
+showPast(document.getElementById("past"), areas);

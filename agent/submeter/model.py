@@ -429,4 +429,9 @@ class Snapshot:
     agent: AgentUse | None = None
     exporters: tuple[ExporterState, ...] = ()
     since_wall_ns: int | None = None  # when the ledger began, from which energies are counted
+    footprint: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    """What energies came to at the factors of their moments: by kind (`facility_uj`, `carbon_ug`,
+    `water_ul`, `cost_micro`), currency ("" but for costs) and phase. Empty without factors."""
+    factors: tuple[tuple[str, str, str, int], ...] = ()
+    """Those in use: quantity, currency, source, millionths."""
     notice: str = ""  # what every page must say loudly: simulated, replayed, blind

@@ -12,6 +12,8 @@ from typing import Final
 
 from submeter import counted
 from submeter.attribution import FloorLearner, Programs, split
+from submeter.footprint.pricing import Pricer, of_names
+from submeter.footprint.rates import Factors
 from submeter.ledger import DurableLedger, Ledger
 from submeter.ledger.memory import OTHER
 from submeter.metering import AVERAGE_LAG_NS, CrossCheck
@@ -96,7 +98,9 @@ class Settlement:
         ledger: Ledger | DurableLedger,
         table: ProcessTable,
         watches: Callable[[], Sequence[GpuWatch]],
+        pricer: Pricer | None = None,
     ) -> None:
+        self._pricer = Pricer(Factors()) if pricer is None else pricer
         self._about = about
         self._ledger = ledger
         self._table = table
@@ -105,6 +109,7 @@ class Settlement:
         self._programs = Programs()
         self._lock = Lock()
         self._sequence = 0
+        self._offset_ns = 0  # wall clock minus boot time
         self._settled = (0, 0)  # boot time and wall time of the last settlement
         self._count_ns = 0
         self._snapshot: Snapshot | None = None
@@ -121,6 +126,7 @@ class Settlement:
         """Books everything closed since the last time. ``last``: nobody settles after this."""
         with self._lock:
             watches = list(self._watches())
+            self._offset_ns = wall_ns - now_ns
             self._table.observe(_keys(watches), now_ns)
             for watch in watches:
                 self._settle_gpu(watch, now_ns)
@@ -175,6 +181,8 @@ class Settlement:
             folded_series=self._ledger.folded_series,
             label_requests=counted.requests(counts, health.label_requests or {}),
             power_budget_mw=self._about.power_budget_mw,
+            footprint=of_names(counts),
+            factors=self._pricer.in_use(),
             notice=self._about.notice,
         )
 
@@ -191,6 +199,7 @@ class Settlement:
             **counted.exporter_names(health.exporters),
             **counted.request_names(health.label_requests or {}),
             **counted.agent_names(health.own),
+            **self._pricer.names(),
             **({} if health.lateness is None else counted.histogram_names(health.lateness)),
         }
         if own:
@@ -248,7 +257,18 @@ class Settlement:
             mean_power_mw(interval.energy_uj, interval.end_ns - interval.start_ns),
         )
         postings = split(interval, usage, floors, turn=board.turn)
-        return self._ledger.post(interval, postings)
+        posted = self._ledger.post(interval, postings)
+        self._price(interval, posted)
+        return posted
+
+    def _price(self, interval: Interval, postings: Sequence[Posting]) -> None:
+        moment_s = (interval.end_ns + self._offset_ns - 1) // NS_PER_S
+        energy_uj: dict[Phase, int] = {}
+        for posting in postings:
+            phase = posting.account.owner.phase
+            energy_uj[phase] = energy_uj.get(phase, 0) + posting.energy_uj
+        for phase, part_uj in energy_uj.items():
+            self._pricer.add(phase, part_uj, moment_s)
 
     def _owner(self, key: ProcessKey | None) -> Owner:
         seen = None if key is None else self._table.view(key)

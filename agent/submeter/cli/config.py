@@ -12,6 +12,7 @@ from submeter.config.notation import value_text
 from submeter.config.reference import commented_toml, markdown
 from submeter.config.schema import EXPORTERS, KEYS, Origin
 from submeter.errors import EXIT_OK
+from submeter.footprint.sources import check
 
 HELP = "check a configuration file, or show what is in effect"
 
@@ -25,10 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     examples(parser, "submeter config check /etc/submeter.toml", "submeter config show")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
-    check = actions.add_parser("check", help="check a file: OK, or the error and exit code 2")
-    check.add_argument("file", metavar="F", help="configuration file (TOML)")
-    check.set_defaults(action=_check)
-    examples(check, "submeter config check deploy/submeter.toml")
+    checking = actions.add_parser("check", help="check a file: OK, or the error and exit code 2")
+    checking.add_argument("file", metavar="F", help="configuration file (TOML)")
+    checking.set_defaults(action=_check)
+    examples(checking, "submeter config check deploy/submeter.toml")
 
     show = actions.add_parser("show", help="every key, its value in effect and where it was set")
     add_common(show)
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     # The file alone is judged, not what this shell's environment adds to it.
     ours = {name: value for name, value in os.environ.items() if not name.startswith("SUBMETER")}
-    load(arguments.file, (), ours)
+    check(load(arguments.file, (), ours))
     print("OK")
     return EXIT_OK
 

@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from submeter.cli.output import Progress, is_terminal, wants_colour
 from submeter.errors import EXIT_FAILED, EXIT_OK, InputError
 
 if TYPE_CHECKING:
+    from submeter.footprint.rates import Factors
     from submeter.reports.question import Question
     from submeter.reports.record import Report
 
@@ -76,7 +78,7 @@ def _report(arguments: argparse.Namespace, *, timeline: bool) -> "Report":
     from submeter.units import NS_PER_S
 
     now_s = SystemClock().wall_ns() // NS_PER_S
-    question = _question(arguments, now_s, timeline=timeline)
+    question = replace(_question(arguments, now_s, timeline=timeline), factors=_factors(arguments))
     with Progress("reading", 100) as progress:
         if arguments.prometheus is not None:
             from submeter.reports.prometheus import from_prometheus
@@ -93,6 +95,22 @@ def _report(arguments: argparse.Namespace, *, timeline: bool) -> "Report":
         return from_ledger(
             directory, question, now_s, lambda share: progress.update(int(100 * share))
         )
+
+
+def _factors(arguments: argparse.Namespace) -> "Factors":
+    """What the command line says goes for all of the report, else what agents have used, else
+    what the configuration says."""
+    from submeter.footprint.history import read_history
+    from submeter.footprint.rates import Factors
+    from submeter.footprint.sources import configured, overriding
+
+    config = settings(arguments)
+    used = read_history(config.state_dir) if arguments.prometheus is None else None
+    if used is not None and used.unreadable:
+        where = config.state_dir / "factors.jsonl"
+        print(f"submeter: {where}: {used.unreadable} lines make no sense", file=sys.stderr)
+    layers = (overriding(config), used.rows if used is not None else (), configured(config))
+    return Factors(tuple(layer for layer in layers if layer))
 
 
 def _question(arguments: argparse.Namespace, now_s: int, *, timeline: bool) -> "Question":

@@ -191,6 +191,91 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Footprint:
+    """What joules mean: facility energy, water, carbon, cost; what is not set is not shown."""
+
+    pue: float | None = field(
+        default=None,
+        metadata=_about(
+            number(1, 10), "Facility energy ÷ energy of the IT equipment.", example="1.25"
+        ),
+    )
+    wue: float | None = field(
+        default=None,
+        metadata=_about(
+            number(0, 100),
+            "Water that the site uses for a kWh of the IT equipment.",
+            unit="L/kWh",
+            example="1.8",
+        ),
+    )
+    wue_source: float | None = field(
+        default=None,
+        metadata=_about(
+            number(0, 1_000),
+            "Water that generating a kWh takes, per kWh that the site draws.",
+            unit="L/kWh",
+            example="3.1",
+        ),
+    )
+    carbon_g_per_kwh: float | None = field(
+        default=None,
+        metadata=_about(
+            number(0, 10_000),
+            "Carbon intensity of the electricity.",
+            unit="gCO2e/kWh",
+            example="380",
+        ),
+    )
+    country: str | None = field(
+        default=None,
+        metadata=_about(
+            text(),
+            "Country (three letters) whose carbon intensity codecarbon tells; needs "
+            "submeter[carbon].",
+            example='"DEU"',
+        ),
+    )
+    region: str | None = field(
+        default=None,
+        metadata=_about(
+            text(), "Region of that country, as codecarbon names it.", example='"california"'
+        ),
+    )
+    cloud: str | None = field(
+        default=None,
+        metadata=_about(
+            text(),
+            "Cloud region whose carbon intensity codecarbon tells, instead of a country.",
+            example='"gcp:europe-west1"',
+        ),
+    )
+    price: float | None = field(
+        default=None,
+        metadata=_about(
+            number(0, 1_000_000), "Price of a kWh, in the currency below.", example="0.28"
+        ),
+    )
+    currency: str | None = field(
+        default=None,
+        metadata=_about(
+            text(),
+            "Currency of the price (ISO 4217); XXX, none in particular, where it is not set.",
+            example='"EUR"',
+        ),
+    )
+    table: Path | None = field(
+        default=None,
+        metadata=_about(
+            path(),
+            "File of factors with source and validity, and of tariffs by the hour; wins over the "
+            "keys above.",
+            example='"/etc/submeter/factors.toml"',
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Classify:
     """Who does what: rules of the operator, and what jobs say of themselves."""
 
@@ -297,6 +382,7 @@ class Config:
     ledger: LedgerKeeping = LedgerKeeping()
     web: Web = Web()
     node: Node = Node()
+    footprint: Footprint = Footprint()
     classify: Classify = Classify()
     mock: Mock = Mock()
     replay: Replay = Replay()

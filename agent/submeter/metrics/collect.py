@@ -51,6 +51,17 @@ def gpu_gauges(read: Callable[[GpuState], Iterable[tuple[str, int | None]]]) -> 
     return collect
 
 
+def footprint(kind: str) -> Collect:
+    """One sample per phase of what energies came to."""
+
+    def collect(snapshot: Snapshot) -> Iterator[Sample]:
+        for (of_kind, currency, phase), amount in snapshot.footprint.items():
+            if of_kind == kind:
+                yield ((currency, phase) if currency else (phase,)), amount
+
+    return collect
+
+
 def gpu_counters(
     read: Callable[[GpuState], Mapping[Key, int]], known: Iterable[Key] = ()
 ) -> Collect:

@@ -179,6 +179,32 @@ METRICS: Final = (
         samples=of.process_info,
     ),
     Metric(
+        "submeter_facility_energy_joules_total", COUNTER, "joules", ("phase",),
+        "Energy that the site drew for it: times the PUE of the moment; absent without one.",
+        MICRO, of.footprint("facility_uj"),
+    ),
+    Metric(
+        "submeter_carbon_grams_total", COUNTER, "grams", ("phase",),
+        "CO2 equivalent, at PUE and carbon intensity of the moment; absent without a factor.",
+        MICRO, of.footprint("carbon_ug"),
+    ),
+    Metric(
+        "submeter_water_litres_total", COUNTER, "litres", ("phase",),
+        "Water, at the WUE of the moment (of the site, and of generation); absent without one.",
+        MICRO, of.footprint("water_ul"),
+    ),
+    Metric(
+        "submeter_cost_total", COUNTER, "", ("currency", "phase"),
+        "Cost of what the site drew for it, at the price of the moment; absent without one.",
+        MICRO, of.footprint("cost_micro"),
+    ),
+    Metric(
+        "submeter_footprint_factor", GAUGE, "", ("quantity", "currency", "source"),
+        "Factors in use: pue, wue and wue_source (L/kWh), carbon_g_per_kwh, price (of a kWh).",
+        MICRO,
+        lambda s: (((what, money, who), micro) for what, money, who, micro in s.factors),
+    ),
+    Metric(
         "submeter_node_power_budget_watts", GAUGE, "watts", (),
         "Power that the node's GPUs may draw together, as configured.",
         MILLI, lambda s: [] if s.power_budget_mw is None else [((), s.power_budget_mw)],

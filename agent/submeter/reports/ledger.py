@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from submeter.footprint.rates import Schedule
 from submeter.ledger.book import SYNCED_FROM_S
 from submeter.ledger.reader import Piece, Reader, Total, open_reader
 from submeter.reports.calendar import UNITS, Bucket, buckets, edges, timeline_unit
@@ -27,10 +28,12 @@ def from_ledger(
         totals = reader.totals()
         since_s, until_s = _stretch(question, totals, now_s)
         found = _buckets(question, since_s, until_s, totals)
-        tally = Tally(question, found)
+        schedule = Schedule(question.factors, since_s, until_s)
+        tally = Tally(question, found, schedule if question.factors.layers else None)
         tally.know(reader.gpus)
+        cuts = [*edges(found), *schedule.edges]
         done = _Done(reader, since_s, until_s)
-        for count, piece in enumerate(reader.pieces(since_s, until_s, edges(found))):
+        for count, piece in enumerate(reader.pieces(since_s, until_s, cuts)):
             tally.add(piece)
             if progress is not None and count % _TELL_EVERY == 0:
                 progress(done.share(piece))

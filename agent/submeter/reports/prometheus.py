@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Final, NamedTuple, TypeVar
 
 from submeter.errors import InputError, SubmeterError
+from submeter.footprint.rates import Schedule
 from submeter.ledger.reader import Piece
 from submeter.ledger.records import Gpu, Series
 from submeter.model import Account, Component, Method, Owner, Phase
@@ -27,6 +28,10 @@ DEFAULT_S: Final = 86_400
 
 ENERGY: Final = "submeter_energy_joules_total"
 METHODS: Final = "submeter_attribution_energy_joules_total"
+_VARYING: Final = (
+    "No carbon, water or cost: factors change in this period, and the metrics have no energy by "
+    "factor. Ask a ledger, or sum the agents' own counters."
+)
 _POINTS: Final = 500  # of one query; servers refuse 11,000, and answers grow with them
 _OWNER: Final = ("phase", "workload", "user", "namespace", "pod", "container", "job")
 _ALWAYS: Final = ("gpu", "uuid", "phase", "workload", "component")
@@ -46,10 +51,14 @@ def from_prometheus(
     until_s = now_s if question.until_s is None else question.until_s
     since_s = until_s - DEFAULT_S if question.since_s is None else question.since_s
     found = _buckets(question, since_s, until_s)
-    tally = Tally(question, found)
+    schedule = Schedule(question.factors, since_s, until_s)
+    constant = bool(question.factors.layers) and not schedule.edges
+    tally = Tally(question, found, schedule if constant else None)
     asking = _Asking(server(url, patience_s))
     _count(tally, _Energy(question), found or [_whole(since_s, until_s)], asking, progress)
     origin, quality = _rest(tally, asking, since_s, until_s)
+    if schedule.edges:
+        origin = replace(origin, notes=(*origin.notes, _VARYING))
     report = tally.report(origin, quality, now_s, since_s, until_s)
     if "method" not in question.by:
         return report

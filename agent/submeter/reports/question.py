@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from submeter.errors import InputError
+from submeter.footprint.rates import NO_FACTORS, Factors
 from submeter.reports.calendar import UNITS
 from submeter.reports.moments import UTC_ZONE, Zone
 
@@ -27,6 +28,8 @@ class Question:
     until_s: int | None = None  # None: until now
     zone: Zone = UTC_ZONE
     timeline: bool = False  # whether energy by phase over time is wanted, too
+    factors: Factors = NO_FACTORS
+    """What joules mean; empty: nothing is said of that."""
 
     @property
     def unit(self) -> str | None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from submeter.model import Method, Phase
 from submeter.reports.calendar import Bucket
+from submeter.reports.priced import NOTHING, UNPRICED, Amounts, Priced
 from submeter.reports.question import Question
 
 
@@ -108,6 +109,11 @@ class Report:
     layers_uj: Mapping[str, int] = field(default_factory=dict)  # see `tally.LAYERS`
     workloads: tuple[WorkloadUse, ...] = ()  # who used most, first
     timeline: tuple[Stretch, ...] = ()  # empty unless asked for
+    priced: Priced = UNPRICED
+
+    def amounts(self) -> tuple[Amounts, ...]:
+        """What each of the rows comes to."""
+        return self.priced.rows or (NOTHING,) * len(self.rows)
 
     def share(self, energy_uj: int) -> float | None:
         """A part of the total; None for a total of 0."""

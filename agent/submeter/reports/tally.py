@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from submeter import __version__
+from submeter.footprint.rates import Schedule
 from submeter.ledger.reader import Piece
 from submeter.ledger.records import Gpu, Series
 from submeter.model import Component, Method, Phase
 from submeter.reports.calendar import UNITS, Bucket
+from submeter.reports.priced import Cell, Priced, priced
 from submeter.reports.question import Question
 from submeter.reports.record import GpuUse, Origin, Quality, Report, Row, Stretch, WorkloadUse
 
@@ -48,6 +50,9 @@ class Tally:
     question: Question
     buckets: Sequence[Bucket]
     """The hours, days or months to tell apart; empty for none."""
+    schedule: Schedule | None = None
+    """Which factors are valid when; None: none are applied."""
+    _parts: dict[tuple[int, int, int], int] = field(default_factory=dict)
     _starts: list[int] = field(default_factory=list)
     _series: dict[int, Series] = field(default_factory=dict)
     _groups: dict[int, Group] = field(default_factory=dict)
@@ -69,7 +74,8 @@ class Tally:
         """Counts a piece in."""
         if piece.gpu.uuid not in self._gpus:
             self.know((piece.gpu,))
-        cell = self._cells.setdefault(self._bucket(piece.start_s), {})
+        at = self._bucket(piece.start_s)
+        cell = self._cells.setdefault(at, {})
         totals, groups = self._totals, self._groups
         sum_uj = 0
         for series, energy_uj in piece.energy:
@@ -80,6 +86,11 @@ class Tally:
             totals[number] += energy_uj
             cell[group] = cell.get(group, 0) + energy_uj
             sum_uj += energy_uj
+        if self.schedule is not None:
+            part = self.schedule.part(piece.start_s)
+            for series, energy_uj in piece.energy:
+                key = part, at, series.id
+                self._parts[key] = self._parts.get(key, 0) + energy_uj
         self._gpu_uj[piece.gpu.uuid] += sum_uj
         self._metered_ns += piece.metered_ns
         for name, amount in piece.facts.items():
@@ -106,6 +117,7 @@ class Tally:
             layers_uj=self.layers(),
             workloads=self.workloads(),
             timeline=self.timeline(),
+            priced=self.priced(),
         )
 
     # ---- what comes out ----------------------------------------------------------------------
@@ -116,15 +128,21 @@ class Tally:
 
     def rows(self) -> tuple[Row, ...]:
         """The lines asked for: earliest first, then who used most."""
-        by = self.question.by
-        rows: dict[tuple[int, tuple[str, ...]], int] = defaultdict(int)
-        for at, cell in self._cells.items():
-            for (others, _), energy_uj in cell.items():
-                rows[self._row_key(at, others)] += energy_uj
-        ordered = sorted(rows.items(), key=lambda item: (item[0][0], -item[1], item[0][1]))
-        if not by:
+        if not self.question.by:
             return (Row((), self.total_uj()),)
-        return tuple(Row(values, energy_uj) for (_, values), energy_uj in ordered)
+        return tuple(Row(values, energy_uj) for (_, values), energy_uj in self._ordered())
+
+    def priced(self) -> Priced:
+        """What all of it comes to."""
+        if self.schedule is None:
+            return Priced()
+        numbers = {key: number for number, (key, _) in enumerate(self._ordered())}
+        cells = []
+        for (part, at, series), energy_uj in self._parts.items():
+            owner = self._series[series].account.owner
+            row = numbers[self._row_key(at, self._groups[series][0])]
+            cells.append(Cell(part, row, (owner.workload, owner.phase), energy_uj))
+        return priced(self.schedule, cells, len(self.rows()))
 
     def gpus(self) -> tuple[GpuUse, ...]:
         """Every GPU, in the order of its index."""
@@ -195,6 +213,14 @@ class Tally:
         if at < 0:
             return 0 if self._starts[0] - start_s <= _NEAR_S else -1
         return at if start_s - self.buckets[at].end_s < _NEAR_S else -1
+
+    def _ordered(self) -> list[tuple[tuple[int, tuple[str, ...]], int]]:
+        """Where each row stands in time, its values, and its energy."""
+        rows: dict[tuple[int, tuple[str, ...]], int] = defaultdict(int)
+        for at, cell in self._cells.items():
+            for (others, _), energy_uj in cell.items():
+                rows[self._row_key(at, others)] += energy_uj
+        return sorted(rows.items(), key=lambda item: (item[0][0], -item[1], item[0][1]))
 
     def _meet(self, series: Series) -> None:
         values = tuple(_KEY_OF[key](series) for key in self.question.by if key not in UNITS)

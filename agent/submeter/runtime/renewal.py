@@ -13,6 +13,7 @@ from submeter.config import Config
 from submeter.errors import SubmeterError
 from submeter.exporting import load as load_exporter
 from submeter.runtime.assembly import backend_of, clock_of
+from submeter.runtime.footprint import rows_of
 
 Reload = Callable[[], Config]
 """Reads the configuration again, as the command line gave it. Raises SubmeterError."""
@@ -23,6 +24,7 @@ def refusal(reload: Reload) -> str:
     try:
         config = reload()
         backend_of(config, clock_of(config))
+        rows_of(config)
         for name, options in config.exporters.items():
             load_exporter(name, options).close()
     except SubmeterError as error:

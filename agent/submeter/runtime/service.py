@@ -36,6 +36,7 @@ from submeter.runtime.answers import answers
 from submeter.runtime.assembly import backend_of, clock_of
 from submeter.runtime.committing import Committer
 from submeter.runtime.ending import Ending
+from submeter.runtime.footprint import pricer_of, rows_of
 from submeter.runtime.identity import label_server, places, process_table
 from submeter.runtime.labels import LabelServer
 from submeter.runtime.levels import LevelPage
@@ -111,6 +112,7 @@ class Service:
         self._hub = Broadcast()
         self._outlets: list[Outlet] = []
         keep = config.ledger
+        factors = rows_of(config)
         store, loaded = open_store(
             config.state_dir,
             backend.name,
@@ -147,7 +149,8 @@ class Service:
         self._label_server: LabelServer | None = None
         self._pod_watch, locate, job_of = places(config, backend.processes)
         table = process_table(config, backend.processes, self._labels, locate, job_of)
-        settlement = Settlement(about, ledger, table, self._node.watches)
+        pricer = pricer_of(config, factors, clock.wall_ns())
+        settlement = Settlement(about, ledger, table, self._node.watches, pricer)
         self._agent = Agent(
             clock,
             self._node,

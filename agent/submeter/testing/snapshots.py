@@ -91,6 +91,13 @@ def node(sequence: int = 1, *, second_gpu_up: bool = True, notice: str = "") -> 
         folded_series=3,
         label_requests={("labelled", ""): 12, ("answered", ""): 3, ("refused", "foreign"): 1},
         power_budget_mw=1_400_000,
+        footprint={
+            ("facility_uj", "", "training"): 125_000_001,
+            ("carbon_ug", "", "training"): 13_194_445,
+            ("water_ul", "", "training"): 50_000,
+            ("cost_micro", "EUR", "training"): 9_722,
+        },
+        factors=(("pue", "", "audit of 2025", 1_250_000), ("price", "EUR", "contract", 280_000)),
         agent=AgentUse(12_340_000_000, 31 << 20),
         exporters=(
             ExporterState("otlp", False, 7, 2, 30_012_345_678, WALL_NS - 9 * NS_PER_S),

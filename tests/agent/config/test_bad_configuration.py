@@ -9,8 +9,8 @@ from submeter.errors import EXIT_USAGE, InputError
 
 ENVIRON = {"HOME": "/home/somebody"}
 TOP = (
-    "known are backend, classify, exporters, ledger, max_series, mock, node, replay, require_gpu, "
-    "sampling, settle, state_dir, web"
+    "known are backend, classify, exporters, footprint, ledger, max_series, mock, node, replay, "
+    "require_gpu, sampling, settle, state_dir, web"
 )
 RATE = 'sampling.rate_hz must be "auto" or a number from 0.1 to 200 (Hz), found'
 INTERVAL = "settle.interval_s must be a number from 0.1 to 60 (s), found"
@@ -42,7 +42,7 @@ FILES = [
     ),
     ("state-dir = '/x'", 1, "unknown key state-dir; did you mean state_dir?"),
     ("\n\n[samplng]\nrate_hz = 1", 3, "unknown key samplng; did you mean sampling?"),
-    ("[footprint]\npue = 1.2", 1, f"unknown key footprint; {TOP}"),
+    ("[climate]\npue = 1.2", 1, f"unknown key climate; {TOP}"),
     ("colour = 'red'", 1, f"unknown key colour; {TOP}"),
     (
         "[web]\ncolour = 'red'",

@@ -97,6 +97,7 @@ def test_json_is_what_the_interface_says(report: Report) -> None:
         "joules": "3.000001",
         "wh": pytest.approx(3.000001 / 3600),
         "share": pytest.approx(3.000001 / 5.75),
+        "facility_joules": None,
         "carbon_g": None,
         "water_l": None,
         "cost": None,

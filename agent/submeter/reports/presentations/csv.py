@@ -8,13 +8,13 @@ import csv
 import io
 from typing import Final
 
-from submeter.reports.presentations.json import joules
+from submeter.reports.presentations.json import amounts, joules
 from submeter.reports.record import Report
 from submeter.text import UNSAFE
 from submeter.units import UJ_PER_WH
 
 SUFFIX: Final = ".csv"
-FIGURES: Final = ("joules", "wh", "share", "carbon_g", "water_l", "cost")
+FIGURES: Final = ("joules", "wh", "share", "carbon_g", "water_l", "cost", "facility_joules")
 
 _FORMULA: Final = ("=", "+", "-", "@")
 _LEADING: Final = ("\t", "\r", "\n")
@@ -26,10 +26,11 @@ def render(report: Report, *, colour: bool = False) -> bytes:  # noqa: ARG001
     text = io.StringIO(newline="")
     lines = csv.writer(text)
     lines.writerow([*report.question.by, *FIGURES])
-    for row in report.rows:
+    for row, priced in zip(report.rows, report.amounts(), strict=True):
         share = report.share(row.energy_uj)
-        figures = (joules(row.energy_uj), row.energy_uj / UJ_PER_WH, share, None, None, None)
-        lines.writerow([*map(guarded, row.values), *figures])
+        figures = (joules(row.energy_uj), row.energy_uj / UJ_PER_WH, share)
+        rest = amounts(priced)
+        lines.writerow([*map(guarded, row.values), *figures, *(rest[name] for name in FIGURES[3:])])
     return text.getvalue().encode()
 
 

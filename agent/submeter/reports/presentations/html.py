@@ -12,6 +12,7 @@ from typing import Final
 
 from submeter.model import Method, Phase
 from submeter.reports.calendar import timeline_unit
+from submeter.reports.presentations._amounts import cells, columns_of, factor_lines, text
 from submeter.reports.presentations._plots import over_time, safe, stack
 from submeter.reports.presentations._words import (
     LAYERS,
@@ -32,6 +33,11 @@ SUFFIX: Final = ".html"
 _TOP: Final = 12
 _MOST_ROWS: Final = 2_000
 
+_NO_FACTORS: Final = "No carbon, water or cost: no factors were applied, and none are invented."
+_FACTORS: Final = (
+    "Carbon, water and cost are these joules times the factors named above, with the site's PUE "
+    "where there is one; what there was no factor for is not in them."
+)
 _DOCUMENT: Final = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -59,6 +65,7 @@ def render(report: Report, *, colour: bool = False) -> bytes:  # noqa: ARG001
         _timeline(report),
         _workloads(report),
         _overhead(report),
+        _meaning(report),
         _quality(report),
         _rows(report),
         _gpus(report),
@@ -86,6 +93,9 @@ def _head(report: Report) -> str:
         power_mw = mean_power_mw(report.total_uj, report.quality.metered_ns)
         tiles.append(("mean draw of a GPU", figures.watts(power_mw)))
     tiles.append(("GPUs", str(len(report.gpus))))
+    for column in columns_of(report):
+        amount = text(column, report.priced.total, report.priced.currency)
+        tiles.append((column.name, amount))
     for phase in (Phase.TRAINING, Phase.INFERENCE) if report.phase_uj else ():
         share = report.share(report.phase_uj.get(phase, 0))
         tiles.append((str(phase), figures.percent(share)))
@@ -159,6 +169,32 @@ def _overhead(report: Report) -> str:
     )
 
 
+def _meaning(report: Report) -> str:
+    shown = columns_of(report)
+    if not shown:
+        return ""
+    priced = report.priced
+    heads = "".join(f'<th class="n">{column.name}</th>' for column in shown)
+    columns = [
+        cells(column, list(priced.phases.values()), priced.total, priced.currency)
+        for column in shown
+    ]
+    lines = "".join(
+        f"<tr><td>{PHASES[phase].name}</td>"
+        + "".join(f'<td class="n">{safe(texts[at])}</td>' for texts, _ in columns)
+        + "</tr>"
+        for at, phase in enumerate(priced.phases)
+    )
+    totals = "".join(f'<td class="n">{safe(total)}</td>' for _, total in columns)
+    facts = "".join(f"<li>{safe(each)}</li>" for each in factor_lines(report))
+    return (
+        "<section><h2>What it means</h2><p>Each joule at the factor valid at its moment. Factors "
+        'are statements of others; the joules are measured.</p><div class="wide"><table><thead>'
+        f"<tr><th>phase</th>{heads}</tr></thead><tbody>{lines}</tbody><tfoot><tr><td>together</td>"
+        f'{totals}</tr></tfoot></table></div><ul class="facts">{facts}</ul></section>'
+    )
+
+
 def _quality(report: Report) -> str:
     quality = report.quality
     methods = ""
@@ -190,19 +226,28 @@ def _rows(report: Report) -> str:
     rest_uj = sum(row.energy_uj for row in others)
     energies, total = figures.energies([*(row.energy_uj for row in shown), rest_uj])
     names = gpu_names(report)
-    lines = [_row(report, row, text, names) for row, text in zip(shown, energies, strict=False)]
+    more = [
+        (column, *cells(column, report.amounts(), report.priced.total, report.priced.currency))
+        for column in columns_of(report)
+    ]
+    lines = [
+        _row(report, row, [energy, *(texts[at] for _, texts, _ in more)], names)
+        for at, (row, energy) in enumerate(zip(shown, energies, strict=False))
+    ]
     blanks = "<td></td>" * (len(by) - 1)
     if others:
         lines.append(
             f'<tr><td>{len(others):,} more rows</td>{blanks}<td class="n">{energies[-1]}</td>'
-            f'<td class="n">{_percent(report, rest_uj)}</td></tr>'
+            f'{"<td></td>" * len(more)}<td class="n">{_percent(report, rest_uj)}</td></tr>'
         )
     heads = "".join(f"<th>{key}</th>" for key in by)
+    amount_heads = "".join(f'<th class="n">{column.name}</th>' for column, _, _ in more)
+    sums = "".join(f'<td class="n">{safe(each)}</td>' for _, _, each in more)
     return (
         f'<section><h2>By {", ".join(by)}</h2><div class="wide"><table><thead><tr>{heads}'
-        f'<th class="n">energy</th><th class="n">share</th></tr></thead>'
+        f'<th class="n">energy</th>{amount_heads}<th class="n">share</th></tr></thead>'
         f"<tbody>{''.join(lines)}</tbody><tfoot><tr><td>total</td>{blanks}"
-        f'<td class="n">{total}</td><td class="n"></td></tr></tfoot></table></div></section>'
+        f'<td class="n">{total}</td>{sums}<td class="n"></td></tr></tfoot></table></div></section>'
     )
 
 
@@ -240,7 +285,7 @@ def _about(report: Report) -> str:
         "<p>Electricity that the GPU boards used, as their own energy counters or power sensors "
         "say: without host, network, cooling and losses of power supplies. Work is split between "
         "processes; phases are declared by jobs or recognised from how they run.</p>"
-        "<p>No carbon, water or cost: no factors were applied, and none are invented.</p>"
+        f"<p>{_FACTORS if columns_of(report) else _NO_FACTORS}</p>"
         f"<p>Read from {source}. Times are of {safe(zone.name)}; the end is not included.</p>"
         f'<p class="quiet">To cite:<br><code>{safe(cite)}</code></p></section>'
     )
@@ -266,13 +311,13 @@ def _together(uses: Sequence[WorkloadUse]) -> WorkloadUse:
     return WorkloadUse(f"({len(uses):,} others)", sums)
 
 
-def _row(report: Report, row: Row, energy: str, names: Mapping[str, str]) -> str:
+def _row(report: Report, row: Row, texts: Sequence[str], names: Mapping[str, str]) -> str:
     pairs: Iterable[tuple[str, str]] = zip(report.question.by, row.values, strict=True)
-    cells = "".join(f"<td>{safe(shown_value(key, value, names))}</td>" for key, value in pairs)
-    return (
-        f'<tr>{cells}<td class="n">{energy}</td>'
-        f'<td class="n">{_percent(report, row.energy_uj)}</td></tr>'
+    names_ = "".join(f"<td>{safe(shown_value(key, value, names))}</td>" for key, value in pairs)
+    numbers = "".join(
+        f'<td class="n">{safe(each)}</td>' for each in (*texts, _percent(report, row.energy_uj))
     )
+    return f"<tr>{names_}{numbers}</tr>"
 
 
 def _percent(report: Report, energy_uj: int) -> str:

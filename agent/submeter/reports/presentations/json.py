@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
+from submeter.footprint.factors import LIMITS, MILLION
+from submeter.reports.priced import Amounts
 from submeter.reports.record import Quality, Report, Row
 from submeter.units import NS_PER_S, UJ_PER_WH, decimal
 
@@ -15,6 +17,12 @@ SCHEMA: Final = 1
 
 K = TypeVar("K", bound=str)
 
+_AMOUNTS: Final = {
+    "facility_uj": "facility_joules",
+    "carbon_ug": "carbon_g",
+    "water_ul": "water_l",
+    "cost_micro": "cost",
+}
 _UJ: Final = 6  # digits of a microjoule
 
 
@@ -48,8 +56,11 @@ def fields(report: Report) -> dict[str, object]:
         ],
         "total_joules": joules(report.total_uj),
         "total_wh": report.total_uj / UJ_PER_WH,
-        "rows": [_row(report, row) for row in report.rows],
-        "factors": {},
+        **{f"total_{name}": value for name, value in amounts(report.priced.total).items()},
+        "rows": [
+            _row(report, row, each) for row, each in zip(report.rows, report.amounts(), strict=True)
+        ],
+        "factors": factors(report),
         "quality": _quality(report.quality),
     }
 
@@ -59,15 +70,56 @@ def joules(energy_uj: int) -> str:
     return decimal(energy_uj, _UJ)
 
 
-def _row(report: Report, row: Row) -> dict[str, object]:
+def amounts(found: Amounts) -> dict[str, object]:
+    """What an energy comes to; null where there was no factor."""
+    return {
+        "facility_joules": None if found.facility_uj is None else joules(found.facility_uj),
+        "carbon_g": _millionths(found.carbon_ug),
+        "water_l": _millionths(found.water_ul),
+        "cost": _millionths(found.cost_micro),
+    }
+
+
+def factors(report: Report) -> dict[str, object]:
+    """The factors behind the amounts, with source and validity; empty where none was given."""
+    if not report.question.factors.layers:
+        return {}
+    priced = report.priced
+    return {
+        "currency": priced.currency or None,
+        "applied": [
+            {
+                "quantity": each.factor.quantity,
+                "value": each.low / MILLION if each.low == each.high else None,
+                "low": each.low / MILLION,
+                "high": each.high / MILLION,
+                "unit": LIMITS[each.factor.quantity].unit,
+                "source": each.factor.source,
+                "dated": each.factor.dated or None,
+                "from": _time(report, each.factor.from_s),
+                "until": _time(report, each.factor.until_s),
+                "joules": joules(each.energy_uj),
+            }
+            for each in priced.applied
+        ],
+        "missing_joules": {
+            _AMOUNTS[kind]: joules(missing) for kind, missing in priced.missing_uj.items()
+        },
+        "notes": list(priced.notes),
+    }
+
+
+def _millionths(amount: int | None) -> float | None:
+    return None if amount is None else amount / MILLION
+
+
+def _row(report: Report, row: Row, priced: Amounts) -> dict[str, object]:
     return {
         **dict(zip(report.question.by, row.values, strict=True)),
         "joules": joules(row.energy_uj),
         "wh": row.energy_uj / UJ_PER_WH,
         "share": report.share(row.energy_uj),
-        "carbon_g": None,
-        "water_l": None,
-        "cost": None,
+        **amounts(priced),
     }
 
 

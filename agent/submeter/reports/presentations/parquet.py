@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from submeter.errors import InputError
+from submeter.footprint.factors import MILLION
 from submeter.reports.presentations.json import fields
 from submeter.reports.record import Report
 from submeter.units import UJ_PER_J, UJ_PER_WH
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 SUFFIX: Final = ".parquet"
 BINARY: Final = True
 
-_UNKNOWN: Final = ("carbon_g", "water_l", "cost")
+_AMOUNTS: Final = {
+    "carbon_g": "carbon_ug",
+    "water_l": "water_ul",
+    "cost": "cost_micro",
+    "facility_joules": "facility_uj",
+}
 
 
 def render(report: Report, *, colour: bool = False) -> bytes:  # noqa: ARG001
@@ -47,16 +53,21 @@ def _table(report: Report) -> "pyarrow.Table":
         for at, key in enumerate(report.question.by)
     }
     columns["energy_uj"] = pyarrow.array(energies, pyarrow.int64())
-    figures = {
+    figures: dict[str, list[float | None]] = {
         "joules": [uj / UJ_PER_J for uj in energies],
         "wh": [uj / UJ_PER_WH for uj in energies],
         "share": [report.share(uj) for uj in energies],
-        **dict.fromkeys(_UNKNOWN, [None] * len(energies)),
+        **{name: _millionths(report, kind) for name, kind in _AMOUNTS.items()},
     }
     for name, values in figures.items():
         columns[name] = pyarrow.array(values, pyarrow.float64())
     rest = {name: value for name, value in fields(report).items() if name != "rows"}
     return pyarrow.table(columns, metadata={"submeter": json.dumps(rest)})
+
+
+def _millionths(report: Report, kind: str) -> list[float | None]:
+    found = [getattr(amounts, kind) for amounts in report.amounts()]
+    return [None if amount is None else amount / MILLION for amount in found]
 
 
 def _text(name: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from submeter.reports.presentations._amounts import cells, columns_of, factor_lines
 from submeter.reports.presentations._columns import columns, painted
 from submeter.reports.presentations._words import (
     METHODS,
@@ -39,16 +40,24 @@ def _table(report: Report, *, colour: bool) -> list[str]:
     by = report.question.by
     names = gpu_names(report)
     energies, total = figures.energies([row.energy_uj for row in report.rows])
+    shown = columns_of(report)
+    found = [
+        cells(column, report.amounts(), report.priced.total, report.priced.currency)
+        for column in shown
+    ]
     rows: list[list[str]] = []
-    for row, energy in zip(report.rows, energies, strict=True):
+    for at, (row, energy) in enumerate(zip(report.rows, energies, strict=True)):
         values = [shown_value(key, value, names) for key, value in zip(by, row.values, strict=True)]
         share = report.share(row.energy_uj)
-        rows.append([*values, energy, _percent(share), _bar(share)])
+        rows.append(
+            [*values, energy, *(texts[at] for texts, _ in found), _percent(share), _bar(share)]
+        )
     blanks = [""] * (len(by) - 1)
     if by:
-        rows.append(["total", *blanks, total, _percent(1.0 if report.total_uj else None), ""])
-    right = (len(by), len(by) + 1)
-    headings = [*by, "energy", "share", ""]
+        percent = _percent(1.0 if report.total_uj else None)
+        rows.append(["total", *blanks, total, *(text for _, text in found), percent, ""])
+    right = range(len(by), len(by) + 2 + len(found))
+    headings = [*by, "energy", *(column.name for column in shown), "share", ""]
     first, *rest = columns([headings, *rows], right)
     if by and rest:
         rest[-1] = painted(rest[-1], "bold", colour=colour)
@@ -73,4 +82,5 @@ def _quality(report: Report) -> Iterator[str]:
             for method, part in sorted(methods.items(), key=lambda item: -item[1])
         )
         yield f"how it was split: {parts}"
+    yield from (printable(each) for each in factor_lines(report))
     yield from (printable(each) for each in caveats(report))

@@ -1,0 +1,169 @@
+"""A fleet and the published estimates in, JSON and a table of them side by side out."""
+
+import json
+from typing import Any, Final, NamedTuple
+
+from submeter.footprint.fleet import FORMULA, Fleet, Measured
+from submeter.footprint.outlooks import Estimate, Outlooks
+from submeter.reports.presentations._columns import columns
+
+SCHEMA: Final = 1
+
+
+class Outlook(NamedTuple):
+    """What `submeter project` shows."""
+
+    published: Outlooks
+    fleet: Fleet | None = None
+    measured: Measured | None = None
+    inference_share: float | None = None
+
+    @property
+    def share(self) -> float | None:
+        """Inference's share that is compared: the given one, else the measured one."""
+        if self.inference_share is not None or self.measured is None:
+            return self.inference_share
+        return self.measured.inference_share
+
+
+def fields(outlook: Outlook) -> dict[str, Any]:
+    """All of it as what JSON has."""
+    fleet, measured = outlook.fleet, outlook.measured
+    published = outlook.published
+    return {
+        "schema": SCHEMA,
+        "fleet": None if fleet is None else _fleet(fleet),
+        "measured": None if measured is None else _measured(measured),
+        "published": [
+            {
+                "id": each.id,
+                "what": each.what,
+                "inputs": each.inputs,
+                "formula": each.formula,
+                "computed": list(each.computed),
+                "published": list(each.published),
+                "unit": each.unit,
+                "agrees": each.agrees,
+                "articles": each.articles,
+                "source": each.source,
+                "dated": each.dated,
+                "checked": each.checked,
+            }
+            for each in published.estimates
+        ],
+        "comparators": [
+            {
+                **each._asdict(),
+                "fleet_ratio": None if fleet is None else fleet.twh_per_year / each.twh,
+            }
+            for each in published.comparators
+        ],
+        "inference": {
+            "share": outlook.share,
+            "quoted": published.inference["share"],
+            "difference": (
+                None if outlook.share is None else outlook.share - published.inference["share"]
+            ),
+            "what": published.inference["what"],
+            "source": published.inference["source"],
+            "dated": published.inference["dated"],
+        },
+    }
+
+
+def as_json(outlook: Outlook) -> bytes:
+    """One object."""
+    return json.dumps(fields(outlook), indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def as_table(outlook: Outlook) -> bytes:
+    """For a terminal or a pipe."""
+    lines = [*fleet_lines(outlook), "", "Published estimates, computed anew from their inputs", ""]
+    rows = [["TWh a year (computed)", "published", "", "what", "inputs"]]
+    rows += [_estimate(each) for each in outlook.published.estimates]
+    lines += columns(rows, (0, 1))
+    lines += ["", "To compare with", ""]
+    rows = [["TWh", "year", *(["fleet ÷ it"] if outlook.fleet else []), "what", "source"]]
+    for other in outlook.published.comparators:
+        ratio = [] if outlook.fleet is None else [f"{outlook.fleet.twh_per_year / other.twh:.3g}"]
+        rows.append([f"{other.twh:,.1f}", str(other.year), *ratio, other.name, other.source])
+    lines += columns(rows, (0, 1, 2) if outlook.fleet else (0, 1))
+    lines += ["", inference_line(outlook), "", "Sources: submeter project --json"]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def fleet_lines(outlook: Outlook) -> list[str]:
+    """What the fleet comes to, and from what."""
+    lines = []
+    measured, fleet = outlook.measured, outlook.fleet
+    if measured is not None:
+        lines.append(
+            f"measured: {measured.gpus} GPUs, {measured.gpu_watts:,.1f} W a GPU in the mean of "
+            f"{measured.metered_s / 3_600:,.2f} h of GPU time; boards only"
+        )
+        if measured.backend == "mock":
+            lines.append("! Simulated boards: no real electricity was metered.")
+    if fleet is None:
+        return [*lines, "No fleet: say --servers and --watts-per-server to have one scaled up."]
+    lines.append(f"fleet: {fleet.twh_per_year:,.4g} TWh a year, {fleet.gigawatts:,.4g} GW")
+    if fleet.uncertainty is not None:
+        low, high = fleet.range_twh
+        lines.append(f"  ± {100 * fleet.uncertainty:g} % as given: {low:,.4g} to {high:,.4g} TWh")
+    lines.append(f"  = {FORMULA}")
+    lines.append(
+        f"  {fleet.servers:,.10g} servers of {fleet.watts_per_server:,.6g} W ({fleet.source}), "
+        f"idle {fleet.idle_watts:,.6g} W, utilisation {fleet.utilisation:g}, PUE {fleet.pue:g}"
+    )
+    return lines
+
+
+def inference_line(outlook: Outlook) -> str:
+    """Where inference's share lies."""
+    quoted = outlook.published.inference
+    text = f"{100 * quoted['share']:g} % is quoted for {quoted['what']} ({quoted['source']})"
+    if outlook.share is None:
+        return f"Inference: {text}."
+    points = 100 * (outlook.share - quoted["share"])
+    return f"Inference: {100 * outlook.share:.1f} % here, {points:+.1f} points; {text}."
+
+
+def _fleet(fleet: Fleet) -> dict[str, Any]:
+    low, high = fleet.range_twh
+    return {
+        "inputs": fleet._asdict(),
+        "formula": FORMULA,
+        "watts": fleet.watts,
+        "gigawatts": fleet.gigawatts,
+        "twh_per_year": fleet.twh_per_year,
+        "low_twh_per_year": low,
+        "high_twh_per_year": high,
+    }
+
+
+def _measured(measured: Measured) -> dict[str, Any]:
+    return {
+        **measured._asdict(),
+        "gpu_watts": measured.gpu_watts,
+        "inference_share": measured.inference_share,
+        "scope": "GPU boards, without host, network and losses of power supplies",
+    }
+
+
+def _estimate(each: Estimate) -> list[str]:
+    unit = "" if each.unit == "TWh/yr" else f" {each.unit}"
+    return [
+        _range(each.computed, each.digits + 1) + unit,
+        _range(each.published, each.digits),
+        "agrees" if each.agrees else "DIFFERS",
+        each.what,
+        ", ".join(f"{name} {_shown(value)}" for name, value in each.inputs.items()),
+    ]
+
+
+def _range(values: tuple[float, ...], digits: int) -> str:
+    return " to ".join(f"{value:,.{digits}f}" for value in values)
+
+
+def _shown(value: object) -> str:
+    values = value if isinstance(value, list) else [value]
+    return " to ".join(f"{each:,}" for each in values)

@@ -1,0 +1,137 @@
+"""An outlook in, one HTML page with a plot out: no script, nothing from elsewhere."""
+
+from base64 import b64encode
+from hashlib import sha256
+from importlib import resources
+from typing import Final, NamedTuple
+
+from submeter import __version__
+from submeter.footprint.fleet import FORMULA
+from submeter.reports.outlook import Outlook, fleet_lines, inference_line
+from submeter.reports.presentations._plots import safe
+
+_WIDTH: Final = 1_000
+_LEFT: Final = 330
+_ROW: Final = 26
+_RIGHT: Final = 110
+
+_DOCUMENT: Final = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src '{digest}'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="generator" content="submeter {version}">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+class _Bar(NamedTuple):
+    name: str
+    low: float
+    high: float
+    colour: str
+
+
+def page(title: str, body: str) -> bytes:
+    """A whole page in the style of reports."""
+    css = resources.files("submeter.reports.presentations").joinpath("_page.css")
+    style = css.read_text("utf-8")
+    digest = "sha256-" + b64encode(sha256(style.encode()).digest()).decode()
+    return _DOCUMENT.format(
+        digest=digest, version=safe(__version__), title=safe(title), style=style, body=body
+    ).encode()
+
+
+def as_html(outlook: Outlook) -> bytes:
+    """The page of an outlook."""
+    fleet = "".join(f"<p>{safe(line)}</p>" for line in fleet_lines(outlook))
+    body = (
+        "<header><h1>AI's electricity: a fleet beside the published estimates</h1></header>"
+        f"<section><h2>The fleet</h2>{fleet}</section>"
+        '<section><h2>TWh a year</h2><p class="quiet">Ranges are drawn from their low to their '
+        f'high end; the world is left out.</p><div class="wide">{_plot(outlook)}</div></section>'
+        f"{_estimates(outlook)}{_comparators(outlook)}"
+        f"<section><h2>Inference</h2><p>{safe(inference_line(outlook))}</p></section>"
+    )
+    return page("AI's electricity", body)
+
+
+def _plot(outlook: Outlook) -> str:
+    bars = [] if outlook.fleet is None else [_Bar("this fleet", *outlook.fleet.range_twh, "other")]
+    bars += [
+        _Bar(each.id, each.computed[0], each.computed[-1], "training")
+        for each in outlook.published.estimates
+        if each.unit == "TWh/yr"
+    ]
+    bars += [
+        _Bar(f"{other.name} ({other.year})", other.twh, other.twh, "inference")
+        for other in outlook.published.comparators
+        if other.name != "world"
+    ]
+    bars.sort(key=lambda bar: -bar.high)
+    most = max(bar.high for bar in bars)
+    shapes = "".join(_shape(bar, at * _ROW, most) for at, bar in enumerate(bars))
+    return (
+        f'<svg class="plot" viewBox="0 0 {_WIDTH} {_ROW * len(bars)}" role="img" '
+        f'aria-label="Electricity a year">{shapes}</svg>'
+    )
+
+
+def _shape(bar: _Bar, y: int, most: float) -> str:
+    per_twh = (_WIDTH - _LEFT - _RIGHT) / most if most else 0.0
+    begin = 0.0 if bar.low == bar.high else bar.low
+    wide = max((bar.high - begin) * per_twh, 1.0)
+    x = _LEFT + begin * per_twh
+    figure = f"{bar.high:.3g}" if bar.low == bar.high else f"{bar.low:.3g}–{bar.high:.3g}"
+    return (
+        f"<g><title>{safe(bar.name)}: {figure} TWh</title>"
+        f'<text x="{_LEFT - 8}" y="{y + 17}" text-anchor="end">{safe(bar.name)}</text>'
+        f'<rect class="phase-{bar.colour}" x="{x:.1f}" y="{y + 4}" width="{wide:.1f}" '
+        f'height="{_ROW - 8}"/>'
+        f'<text x="{x + wide + 6:.1f}" y="{y + 17}">{figure}</text></g>'
+    )
+
+
+def _estimates(outlook: Outlook) -> str:
+    lines = "".join(
+        f"<tr><td><code>{safe(each.id)}</code><br>{safe(each.what)}</td>"
+        f"<td>{safe(', '.join(f'{name} {value}' for name, value in each.inputs.items()))}<br>"
+        f"{safe(each.formula)}</td>"
+        f'<td class="n">{" to ".join(f"{one:,.{each.digits + 1}f}" for one in each.computed)}'
+        f" {safe(each.unit)}</td>"
+        f'<td class="n">{" to ".join(f"{one:,.{each.digits}f}" for one in each.published)}'
+        f"<br>{'agrees' if each.agrees else 'differs'}</td>"
+        f"<td>{safe(each.articles)}</td><td>{safe(each.source)} ({safe(each.dated)})</td></tr>"
+        for each in outlook.published.estimates
+    )
+    return (
+        "<section><h2>Published estimates, computed anew</h2>"
+        f"<p>The fleet's formula: {safe(FORMULA)}.</p>"
+        '<div class="wide"><table><thead><tr><th>what</th><th>stated inputs</th>'
+        '<th class="n">computed</th><th class="n">published</th><th>articles say</th>'
+        f"<th>source</th></tr></thead><tbody>{lines}</tbody></table></div></section>"
+    )
+
+
+def _comparators(outlook: Outlook) -> str:
+    lines = "".join(
+        f'<tr><td>{safe(each.name)}</td><td class="n">{each.twh:,.1f}</td>'
+        f'<td class="n">{each.year}</td><td class="n">'
+        f"{'–' if outlook.fleet is None else f'{outlook.fleet.twh_per_year / each.twh:.3g}'}</td>"
+        f"<td>{safe(each.source)}</td><td>{safe(each.checked)}</td></tr>"
+        for each in outlook.published.comparators
+    )
+    return (
+        '<section><h2>To compare with</h2><div class="wide"><table><thead><tr><th>who</th>'
+        '<th class="n">TWh a year</th><th class="n">year</th><th class="n">fleet ÷ it</th>'
+        f"<th>source</th><th>read in</th></tr></thead><tbody>{lines}</tbody></table></div>"
+        "</section>"
+    )

@@ -29,7 +29,7 @@ run: $(VENV)/.installed ## meters this machine's GPUs, or a simulated node where
 	esac
 
 test: lint tools ## everything that needs no GPU: lint, types, import rules, all tests
-	$(BIN)/pytest -m 'not gpu' $(ARGS)
+	$(BIN)/pytest -m 'not gpu' -n 2 --dist loadfile $(ARGS)
 
 # Real container and batch managers, unpacked beside the virtual environment: 27 MB, nothing is
 # installed. Their tests run as root and start Podman, munged, slurmctld and slurmd for a moment.

@@ -381,8 +381,8 @@ def _temperature_c(watch: GpuWatch) -> int | None:
 
 
 def _floors(board: _Board, watch: GpuWatch) -> Floors:
-    """From quiet intervals, else from how power follows SM time."""
-    return board.floors.floors(_temperature_c(watch), board.signals.sharing.floor_mw)
+    """From quiet intervals."""
+    return board.floors.floors(_temperature_c(watch))
 
 
 def _check(board: _Board, watch: GpuWatch, interval: Interval) -> None:

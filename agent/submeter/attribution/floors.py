@@ -61,18 +61,18 @@ class FloorLearner:
         while self._waiting and self._waiting[0].interval.end_ns <= activity.at_ns:
             self._judge(self._waiting.popleft())
 
-    def floors(self, temperature_c: int | None, held_mw: int = 0) -> Floors:
+    def floors(self, temperature_c: int | None) -> Floors:
         """What to take off first at that temperature; 0 where nothing was learnt yet.
 
         Where the board was never seen without a holder, floor and step can't be told apart: both
-        are then the floor. ``held_mw``: both together as found otherwise, for a board that was
-        never quiet while it was held; 0 for unknown.
+        are then the floor. What a regression of power on use leaves unexplained is no floor: a
+        process that works evenly all the time looks the same.
         """
         idle_mw = self._at(False, temperature_c)
-        held_mw = self._at(True, temperature_c) or held_mw
+        held_mw = self._at(True, temperature_c)
         if idle_mw is None:
-            return Floors(idle_mw=held_mw)
-        return Floors(idle_mw, max(0, held_mw - idle_mw))
+            return Floors(idle_mw=held_mw or 0)
+        return Floors(idle_mw, max(0, (held_mw or idle_mw) - idle_mw))
 
     def held(self, temperature_c: int | None) -> Floors | None:
         """The same, but None unless the board was seen quiet while it was held."""

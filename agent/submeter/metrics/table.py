@@ -157,8 +157,7 @@ METRICS: Final = (
     Metric(
         "submeter_floor_watts", GAUGE, "watts", (*_GPU, "component"),
         "What the board draws for nothing: the bare floor (idle) and the step as soon as somebody"
-        " holds it (context), learnt while it did nothing, else from how power follows use; absent"
-        " until learnt.",
+        " holds it (context), learnt while it did nothing; absent until learnt.",
         MILLI, of.gpu_gauges(of.floors_mw),
     ),
     Metric(

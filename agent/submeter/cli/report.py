@@ -44,6 +44,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prometheus", metavar="URL", help="ask a server with Prometheus's API, for a whole fleet"
     )
+    parser.add_argument(
+        "--disclosure",
+        action="store_true",
+        help="what a company would have to publish, as JSON or HTML: training and inference apart",
+    )
     add_common(parser, "--state-dir")
     examples(
         parser,
@@ -51,12 +56,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "submeter report --since 2026-03 --until 2026-04 --tz Europe/Berlin --by day,phase",
         "submeter report --since 7d --format html --output week.html",
         "submeter report --since 7d --by namespace,phase --prometheus http://prometheus:9090",
+        "submeter report --since 2026-01 --until 2027-01 --disclosure --output 2026.html",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     from submeter.reports import presentations
 
+    if arguments.disclosure:
+        return _disclose(arguments)
     name = arguments.format or ("json" if arguments.json else _format_of(arguments.output))
     presentation = presentations.load(name)
     to_terminal = arguments.output is None and is_terminal(sys.stdout)
@@ -65,6 +73,26 @@ def run(arguments: argparse.Namespace) -> int:
     report = _report(arguments, timeline=name == "html")
     colour = arguments.output is None and wants_colour(sys.stdout)
     _write(presentation.render(report, colour=colour), arguments.output)
+    return _ended(report)
+
+
+def _disclose(arguments: argparse.Namespace) -> int:
+    from submeter.reports import disclosure, disclosure_page
+
+    if arguments.by is not None:
+        raise InputError("--disclosure is by workload and phase: leave out --by")
+    is_page = arguments.output is not None and arguments.output.suffix == ".html"
+    name = arguments.format or ("html" if is_page and not arguments.json else "json")
+    writers = {"json": disclosure.as_json, "html": disclosure_page.as_html}
+    if name not in writers:
+        raise InputError(f"--disclosure: expected --format json or html; found {name!r}")
+    arguments.by = ",".join(disclosure.BY)
+    report = _report(arguments, timeline=False)
+    _write(writers[name](report), arguments.output)
+    return _ended(report)
+
+
+def _ended(report: "Report") -> int:
     if report.quality.problems:
         first, *others = report.quality.problems
         more = f" (and {len(others)} more)" if others else ""

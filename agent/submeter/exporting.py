@@ -98,6 +98,14 @@ def load(name: str, options: Options) -> Exporter:
     return _factory(name)(options)
 
 
+def check(name: str, options: Options) -> None:
+    """Raises what `load` would for a wrong name or option, without making the exporter; what a
+    plug-in takes only it knows."""
+    _factory(name)
+    if name in _built_in():
+        checked(name, options, options_of(name))
+
+
 def options_of(name: str) -> Mapping[str, Option]:
     """The options that a built-in exporter takes; for its documentation."""
     known: Mapping[str, Option] = importlib.import_module(f"{BUILT_IN}.{name}").OPTIONS

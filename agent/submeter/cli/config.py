@@ -12,6 +12,8 @@ from submeter.config.notation import value_text
 from submeter.config.reference import commented_toml, markdown
 from submeter.config.schema import EXPORTERS, KEYS, Origin
 from submeter.errors import EXIT_OK
+from submeter.exporting import OptionError
+from submeter.exporting import check as check_exporter
 from submeter.footprint.sources import check
 
 HELP = "check a configuration file, or show what is in effect"
@@ -52,7 +54,13 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     # The file alone is judged, not what this shell's environment adds to it.
     ours = {name: value for name, value in os.environ.items() if not name.startswith("SUBMETER")}
-    check(load(arguments.file, (), ours))
+    config = load(arguments.file, (), ours)
+    check(config)
+    for name, options in config.exporters.items():
+        try:
+            check_exporter(name, options)
+        except OptionError as error:
+            raise config.error(f"exporters.{name}.{error.option}", str(error)) from error
     print("OK")
     return EXIT_OK
 

@@ -31,7 +31,13 @@ def held(directory: Path) -> Iterator[Path]:
 
 
 def problem(directory: Path) -> str:
-    """Why the directory could not be held now; empty where it could."""
+    """Why the directory could not be held now; empty where it could. One that is not there yet
+    is not made: nobody asked for it."""
+    if not directory.exists():
+        parent = next(each for each in directory.absolute().parents if each.exists())
+        if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
+            return ""
+        return f"{directory} can't be made in {parent}; choose another with --state-dir"
     try:
         with held(directory):
             return ""

@@ -32,6 +32,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_check_says_ok(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text("max_series = 500\n[exporters.jsonl]\npath = '/var/log/submeter.jsonl'\n")
     assert main(["config", "check", str(file)]) == 0
     assert capsys.readouterr() == ("OK\n", "")
 
@@ -39,6 +40,7 @@ def test_check_says_ok(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_check_judges_the_file_alone(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    file.write_text("max_series = 500\n")
     monkeypatch.setenv("SUBMETER_SAMPLING__RATE_HZ", "nonsense")
     assert main(["config", "check", str(file)]) == 0
     assert main(["config", "show", "--config", str(file)]) == 2
@@ -53,6 +55,22 @@ def test_check_of_a_wrong_file_is_exit_2(file: Path, capsys: pytest.CaptureFixtu
     assert err == (
         f'submeter: {file}:2: max_series must be a whole number from 10 to 100000, found "many"\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("[exporters.jsonl]\npaht = '/x'\n", ":2: exporter jsonl has no option 'paht'"),
+        ("[exporters.jsonl]\npath = 7\n", ":2: exporters.jsonl.path must be"),
+        ("[exporters.sonl]\n", "unknown exporter 'sonl'"),
+    ],
+)
+def test_check_judges_exporters_too(
+    file: Path, capsys: pytest.CaptureFixture[str], lines: str, told: str
+) -> None:
+    file.write_text(lines)
+    assert main(["config", "check", str(file)]) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_show_prints_value_and_source(

@@ -6,7 +6,7 @@ import pytest
 
 from submeter.errors import StateUnusable
 from submeter.runtime.place import filesystem_type, refuse_unsafe
-from submeter.runtime.state import boot_id, held
+from submeter.runtime.state import boot_id, held, problem
 
 LOCAL = 0xEF53
 
@@ -57,3 +57,10 @@ def test_a_file_system_that_forgets_is_said(tmp_path: Path) -> None:
 def test_the_boot_has_a_name() -> None:
     assert len(boot_id()) == 36
     assert boot_id() == boot_id()
+
+
+def test_looking_makes_nothing(tmp_path: Path) -> None:
+    assert problem(tmp_path / "a" / "b") == ""
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "file").write_text("")
+    assert "can't be made" in problem(tmp_path / "file" / "b")

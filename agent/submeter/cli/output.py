@@ -10,6 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self, TextIO
 
+from submeter.clock import Clock, SystemClock
+from submeter.units import NS_PER_S
+
+PATIENCE_S: Final = 2
+"""Whoever waits longer wants to know for how long still; what is done before needs no bar."""
+
 _STYLES: Final = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
 _BAR_CELLS: Final = 30
 
@@ -72,18 +78,31 @@ def print_json(value: object) -> None:
 
 
 class Progress:
-    """A progress bar on stderr, drawn only on a terminal. Use as a context manager.
+    """A progress bar on stderr, drawn only on a terminal, and only once ``after_s`` are over. Use
+    as a context manager.
 
     ``total`` is None where the end isn't known; then it counts.
     """
 
-    def __init__(self, label: str, total: int | None = None, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        label: str,
+        total: int | None = None,
+        stream: TextIO | None = None,
+        *,
+        after_s: int = 0,
+        clock: Clock | None = None,
+    ) -> None:
         self._label = label
         self._total = total
         self._stream = sys.stderr if stream is None else stream
+        self._after_ns = after_s * NS_PER_S
+        self._clock = SystemClock() if clock is None else clock
+        self._begun_ns = 0
         self._drawn = ""
 
     def __enter__(self) -> Self:
+        self._begun_ns = self._clock.monotonic_ns()
         self.update(0)
         return self
 
@@ -98,6 +117,8 @@ class Progress:
     def update(self, done: int) -> None:
         """So much of the total is done. Cheap: writes only when what is drawn changes."""
         if not is_terminal(self._stream):
+            return
+        if self._after_ns and self._clock.monotonic_ns() - self._begun_ns < self._after_ns:
             return
         if not self._total:
             self._draw(f"{self._label} {done}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from submeter.cli._options import add_common, examples, settings
-from submeter.cli.output import Progress, is_terminal, wants_colour
+from submeter.cli.output import PATIENCE_S, Progress, is_terminal, wants_colour
 from submeter.errors import EXIT_FAILED, EXIT_OK, InputError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _report(arguments: argparse.Namespace, *, timeline: bool) -> "Report":
 
     now_s = SystemClock().wall_ns() // NS_PER_S
     question = replace(_question(arguments, now_s, timeline=timeline), factors=_factors(arguments))
-    with Progress("reading", 100) as progress:
+    with Progress("reading", 100, after_s=PATIENCE_S) as progress:
         if arguments.prometheus is not None:
             from submeter.reports.prometheus import from_prometheus
 

@@ -3,7 +3,7 @@
 import argparse
 
 from submeter.cli._options import add_common, examples, settings
-from submeter.cli.output import Progress, print_json, print_table
+from submeter.cli.output import PATIENCE_S, Progress, print_json, print_table
 from submeter.errors import EXIT_FAILED, EXIT_OK
 from submeter.units import UJ_PER_J, decimal
 
@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
     from submeter.ledger.audit import audit
 
     config = settings(arguments)
-    with Progress("checking", 100) as progress:
+    with Progress("checking", 100, after_s=PATIENCE_S) as progress:
         found = audit(config.state_dir, lambda done, total: progress.update(100 * done // total))
     joules = {uuid: decimal(uj, len(str(UJ_PER_J)) - 1) for uuid, uj in found.energy_uj.items()}
     if arguments.json:

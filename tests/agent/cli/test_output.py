@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from submeter.cli.output import (
+    PATIENCE_S,
     Progress,
     paint,
     print_json,
@@ -15,6 +16,8 @@ from submeter.cli.output import (
     table_text,
     wants_colour,
 )
+from submeter.clock import FakeClock
+from submeter.units import NS_PER_S
 
 
 class Terminal(io.StringIO):
@@ -102,3 +105,16 @@ def test_progress_in_a_pipe_is_quiet() -> None:
     with Progress("reading", 10, pipe) as progress:
         progress.update(5)
     assert pipe.getvalue() == ""
+
+
+def test_progress_of_what_is_soon_done_is_not_drawn() -> None:
+    terminal, clock = Terminal(), FakeClock()
+    with Progress("reading", 10, terminal, after_s=PATIENCE_S, clock=clock) as progress:
+        progress.update(5)
+        clock.advance(PATIENCE_S * NS_PER_S - 1)
+        progress.update(6)
+        assert terminal.getvalue() == ""
+        clock.advance(1)
+        progress.update(7)
+        assert terminal.getvalue().endswith(" 70 %")
+    assert terminal.getvalue().endswith("\r\x1b[K")

@@ -108,10 +108,7 @@ def _check(connection: sqlite3.Connection, found: Audit, progress: Tell) -> None
 
 
 def _structure(connection: sqlite3.Connection) -> None:
-    # 40 bytes are enough to say it, and a damaged file may have thousands of findings
-    problem = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if problem != "ok":
-        raise BadRow(f"the file's structure is damaged: {problem}")
+    chains.check_structure(connection)
     query = "SELECT name, sql FROM sqlite_schema WHERE type = 'table'"
     found = dict(connection.execute(query).fetchall())
     for name, columns in TABLES.items():

@@ -30,6 +30,16 @@ def ledger_id(connection: sqlite3.Connection) -> str:
     return found
 
 
+def check_structure(connection: sqlite3.Connection, *, quick: bool = False) -> None:
+    """Raises BadRow where the file's pages are not as SQLite leaves them. Quick is without its
+    indexes' content: 0.2 s for 100 MB."""
+    pragma = "quick_check" if quick else "integrity_check"
+    # one finding is enough to say it, and a damaged file may have thousands
+    problem = connection.execute(f"PRAGMA {pragma}(1)").fetchone()[0]
+    if problem != "ok":
+        raise BadRow(f"the file's structure is damaged: {problem}")
+
+
 UNREADABLE: Final = (BadRow, sqlite3.DatabaseError, ValueError, TypeError, OverflowError)
 """What reading a damaged file may raise: numbers where text was, text that is no UTF-8, …"""
 

@@ -12,6 +12,7 @@ ends before its time was being written; one that is whole and not what its hash 
 
 import hashlib
 import json
+import mmap
 import os
 import re
 import struct
@@ -94,22 +95,12 @@ def records(found: list[Segment], folded: int) -> Iterator[Record]:
                 yield serial, _commit(content, each.path.name)
 
 
-def proved(path: Path) -> Iterator[Commit]:
+def proved(path: Path) -> Iterator[Record]:
     """Whatever a damaged log still proves, around what it doesn't."""
-    whole = path.read_bytes()
-    at = 0
-    while (at := whole.find(_MAGIC, at)) >= 0:
-        head, found = _record(whole, at)
-        if found is None:
-            at += 1
-            continue
-        try:
-            commit = _commit(found, path.name)
-        except BadRow:
-            at += 1
-            continue
-        yield commit
-        at += head + len(found)
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END):  # a map of nothing can't be made
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+                yield from _proved(whole, path.name)
 
 
 def record(serial: int, commit: Commit) -> bytes:
@@ -153,15 +144,32 @@ def _contents(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
         yield serial, content
 
 
-def _record(whole: bytes, at: int) -> tuple[int, bytes | None]:
-    """The content of a record that begins there, if one does."""
+def _proved(whole: mmap.mmap, name: str) -> Iterator[Record]:
+    at = 0
+    while (at := whole.find(_MAGIC, at)) >= 0:
+        found = _record(whole, at)
+        if found is None:
+            at += 1
+            continue
+        serial, content = found
+        try:
+            commit = _commit(content, name)
+        except BadRow:
+            at += 1
+            continue
+        yield serial, commit
+        at += _HEAD.size + _CHECK.size + len(content)
+
+
+def _record(whole: mmap.mmap, at: int) -> tuple[int, bytes] | None:
+    """The number and content of a record that begins there, if one does."""
     size = _HEAD.size + _CHECK.size
     head = whole[at : at + size]
     if len(head) < size:
-        return size, None
-    _, length, _, digest = _HEAD.unpack_from(head)
+        return None
+    _, length, serial, digest = _HEAD.unpack_from(head)
     content = whole[at + size : at + size + length]
-    return size, content if hashlib.sha256(content).digest() == digest else None
+    return (serial, content) if hashlib.sha256(content).digest() == digest else None
 
 
 def _commit(content: bytes, name: str) -> Commit:

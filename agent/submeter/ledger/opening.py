@@ -12,7 +12,7 @@ from typing import Final
 from submeter.errors import StateUnusable
 from submeter.ledger import log
 from submeter.ledger.records import Loaded
-from submeter.ledger.remains import remains_of
+from submeter.ledger.remains import Tell, remains_of
 from submeter.ledger.retention import Keep
 from submeter.ledger.salvage import write_remains
 from submeter.ledger.schema import FILE_NAME
@@ -27,10 +27,15 @@ _SAVED: Final = "ledger.saved"
 
 
 def open_store(
-    directory: Path, backend: str, wall_ns: int, keep: Keep | None = None
+    directory: Path,
+    backend: str,
+    wall_ns: int,
+    keep: Keep | None = None,
+    tell: Tell = lambda: None,
 ) -> tuple[Store, Loaded]:
     """Opens the ledger, or a new one with what a damaged one still proves. Raises StateUnusable
-    where none can be opened or made, as on a disk that is read-only.
+    where none can be opened or made, as on a disk that is read-only. ``tell`` is called again and
+    again while a damaged one is gone through, which may take minutes for years of it.
 
     May be killed at any moment: the damaged ledger stays in its place until the new one is
     complete, and is then kept aside.
@@ -44,7 +49,7 @@ def open_store(
             return store, _opened(store, wall_ns)
         except Damaged as error:
             _log.error("%s", error)
-        result = _save(store.path, Store(saved, backend))
+        result = _save(store.path, Store(saved, backend), tell)
         kept = quarantine(store.path, wall_ns // NS_PER_S)
         saved.rename(store.path)
         _log.warning("the damaged ledger is kept as %s; %s", kept, result)
@@ -77,11 +82,12 @@ def _opened(store: Store, wall_ns: int) -> Loaded:
     return loaded
 
 
-def _save(damaged: Path, fresh: Store) -> str:
+def _save(damaged: Path, fresh: Store, tell: Tell) -> str:
     shutil.rmtree(fresh.path.parent, ignore_errors=True)
     fresh.path.parent.mkdir(mode=0o700)
     try:
-        result = write_remains(remains_of(damaged), fresh, fresh.open())
+        with remains_of(damaged, tell) as remains:
+            result = write_remains(remains, fresh, fresh.open(), tell)
         fresh.fold()
         return result
     finally:

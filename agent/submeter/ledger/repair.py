@@ -4,6 +4,7 @@ Where the header or the list of tables is damaged, SQLite reads nothing of a fil
 all there. Both are the same in every ledger of a version: tables are made once, in one order.
 """
 
+import os
 import sqlite3
 import struct
 import tempfile
@@ -18,21 +19,36 @@ _DEFAULT_PAGE: Final = 4_096
 _PAGE_SIZE: Final = struct.Struct(">H")  # at 16: sqlite.org/fileformat2.html#database_header
 _U32: Final = struct.Struct(">I")
 _HEADER_BYTES: Final = 100
+_CHANGING: Final = ((24, 40), (92, 100))
+"""Bytes of the header that are other in every file: how large it is, how often it was changed, what
+is free, which SQLite wrote last."""
 _INTERIOR: Final = 5  # type of a page that only points to others
 
 
-def mend(path: Path) -> None:
-    """Gives the file the header and list of tables of a new ledger."""
-    whole = bytearray(path.read_bytes())
-    stated = _PAGE_SIZE.unpack_from(whole, 16)[0] if len(whole) >= _HEADER_BYTES else 0
-    size = stated if stated in _PAGE_SIZES else _DEFAULT_PAGE
-    fresh = _fresh(size)
-    for page in _schema_pages(fresh, size):
-        start = (page - 1) * size
-        whole[start : start + size] = fresh[start : start + size]
-    _U32.pack_into(whole, 28, len(whole) // size)
-    whole[24:28] = whole[92:96] = bytes(4)  # change counter, and the one that the size is valid for
-    path.write_bytes(whole)
+def mend(path: Path) -> bool:
+    """Gives the file the header and list of tables of a new ledger; whether it had others."""
+    with path.open("r+b") as file:
+        head = file.read(_HEADER_BYTES)
+        stated = _PAGE_SIZE.unpack_from(head, 16)[0] if len(head) == _HEADER_BYTES else 0
+        size = stated if stated in _PAGE_SIZES else _DEFAULT_PAGE
+        pages = _U32.pack(file.seek(0, os.SEEK_END) // size)
+        differs = False
+        fresh = _fresh(size)
+        for number in _schema_pages(fresh, size):
+            start = (number - 1) * size
+            page = bytearray(fresh[start : start + size])
+            if number == 1:
+                for first, last in _CHANGING:
+                    page[first:last] = head[first:last].ljust(last - first, b"\0")
+            file.seek(start)
+            differs = differs or file.read(size) != page
+            if number == 1:
+                page[28:32] = pages
+                page[32:40] = bytes(8)  # free pages: nothing will be written
+                page[24:28] = page[92:96] = bytes(4)  # what the number of pages is valid for
+            file.seek(start)
+            file.write(page)
+    return differs
 
 
 def _fresh(page_size: int) -> bytes:

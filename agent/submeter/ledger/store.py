@@ -158,6 +158,7 @@ class Store:
             self._hold()
         connection = connect_to_read(self.path)
         try:
+            chains.check_structure(connection, quick=True)
             return load(connection, self._backend)
         finally:
             connection.close()

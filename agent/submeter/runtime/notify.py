@@ -21,6 +21,7 @@ STARTING: Final = "starting"
 
 STATUS_NS: Final = 10 * NS_PER_S
 SAID_NS: Final = 600 * NS_PER_S
+_SAVING_US: Final = 60_000_000  # more than any step of it takes
 _FEEDS_PER_TIMEOUT: Final = 4  # sd_watchdog_enabled(3) asks for at least 2
 _PATIENCE_S: Final = 0.2  # its queue is short (net.unix.max_dgram_qlen), and settling waits
 
@@ -99,6 +100,19 @@ class Heart:
         self._status = " ".join(status.split())
         self._status_ns = self._clock.monotonic_ns() + SAID_NS
         self._manager.tell(f"STATUS={self._status}")
+
+    def saving(self) -> None:
+        """At the start, a damaged ledger is still being gone through: that may take longer than a
+        service is given to start."""
+        now_ns = self._clock.monotonic_ns()
+        if now_ns < self._status_ns:
+            return
+        self._status_ns = now_ns + STATUS_NS
+        self._manager.tell(
+            f"EXTEND_TIMEOUT_USEC={_SAVING_US}",
+            "WATCHDOG=1",
+            "STATUS=saving what can be saved of a damaged ledger",
+        )
 
     def _feed(self, now_ns: int, pulse: int) -> None:
         timeout_ns = self._manager.watchdog_ns

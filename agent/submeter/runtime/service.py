@@ -118,6 +118,7 @@ class Service:
             backend.name,
             clock.wall_ns(),
             Keep(keep.keep_10s_days, keep.keep_minute_days, keep.keep_hour_days),
+            self._heart.saving,
         )
         self._committer = Committer(store, clock, lambda error: self._agent.crash(error))
         session = _session(config, clock, backend)

@@ -75,6 +75,18 @@ def heart(ear: Ear, clock: FakeClock) -> Heart:
     return Heart(ServiceManager(str(ear.path), WATCHDOG_NS), clock)
 
 
+def test_a_long_salvage_keeps_the_service_from_being_killed(
+    heart: Heart, ear: Ear, clock: FakeClock
+) -> None:
+    heart.saving()
+    heart.saving()
+    (said,) = ear.heard()
+    assert said.split("\n")[:2] == ["EXTEND_TIMEOUT_USEC=60000000", "WATCHDOG=1"]
+    clock.advance(60 * NS_PER_S)
+    heart.saving()
+    assert len(ear.heard()) == 1
+
+
 def test_ready_is_said_once_and_not_before_the_driver_answered(heart: Heart, ear: Ear) -> None:
     heart.beat(lambda: None, STARTING, 0)
     assert "READY=1" not in ear.heard()

@@ -86,7 +86,7 @@ def _save(damaged: Path, fresh: Store, tell: Tell) -> str:
     shutil.rmtree(fresh.path.parent, ignore_errors=True)
     fresh.path.parent.mkdir(mode=0o700)
     try:
-        with remains_of(damaged, tell) as remains:
+        with remains_of(damaged, fresh.path.parent, tell) as remains:
             result = write_remains(remains, fresh, fresh.open(), tell)
         fresh.fold()
         return result

@@ -96,10 +96,11 @@ class Remains:
 
 
 @contextmanager
-def remains_of(path: Path, tell: Tell = lambda: None) -> Iterator[Remains]:
-    """Whatever can be proved of a file, while this is open; nothing at all is an answer, too.
-    ``tell`` is called now and then, as long as it takes."""
-    with TemporaryDirectory(prefix="submeter-", dir=path.parent) as scratch:
+def remains_of(path: Path, room: Path, tell: Tell = lambda: None) -> Iterator[Remains]:
+    """Whatever can be proved of a file, while this is open; nothing at all is an answer, too. In
+    the folder ``room`` there must be three times as much of it as the file has. ``tell`` is called
+    now and then, as long as it takes."""
+    with TemporaryDirectory(dir=room) as scratch:
         opened: list[sqlite3.Connection] = []
         best = Remains(sqlite3.connect(":memory:"))
         opened.append(best.readable)

@@ -49,6 +49,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="what a company would have to publish, as JSON or HTML: training and inference apart",
     )
+    parser.add_argument(
+        "--capacity",
+        action="store_true",
+        help="unused power below node.power_budget_watts, when, and GPUs held without working",
+    )
     add_common(parser, "--state-dir")
     examples(
         parser,
@@ -57,14 +62,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "submeter report --since 7d --format html --output week.html",
         "submeter report --since 7d --by namespace,phase --prometheus http://prometheus:9090",
         "submeter report --since 2026-01 --until 2027-01 --disclosure --output 2026.html",
+        "submeter report --since 30d --capacity --set node.power_budget_watts=8000",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     from submeter.reports import presentations
 
+    if arguments.disclosure and arguments.capacity:
+        raise InputError("expected --disclosure or --capacity, not both")
     if arguments.disclosure:
         return _disclose(arguments)
+    if arguments.capacity:
+        return _capacity(arguments)
     name = arguments.format or ("json" if arguments.json else _format_of(arguments.output))
     presentation = presentations.load(name)
     to_terminal = arguments.output is None and is_terminal(sys.stdout)
@@ -90,6 +100,31 @@ def _disclose(arguments: argparse.Namespace) -> int:
     report = _report(arguments, timeline=False)
     _write(writers[name](report), arguments.output)
     return _ended(report)
+
+
+def _capacity(arguments: argparse.Namespace) -> int:
+    from submeter.clock import SystemClock
+    from submeter.reports import capacity, capacity_text
+    from submeter.units import NS_PER_S
+
+    if arguments.by is not None or arguments.prometheus is not None:
+        raise InputError("--capacity reads a ledger, by the hour: leave out --by and --prometheus")
+    suffix = "" if arguments.output is None else arguments.output.suffix
+    by_suffix = {".html": "html", ".json": "json"}.get(suffix, "table")
+    name = arguments.format or ("json" if arguments.json else by_suffix)
+    writers = {
+        "table": capacity_text.as_table,
+        "json": capacity_text.as_json,
+        "html": capacity_text.as_html,
+    }
+    if name not in writers:
+        raise InputError(f"--capacity: expected --format table, json or html; found {name!r}")
+    now_s = SystemClock().wall_ns() // NS_PER_S
+    question = _question(arguments, now_s, timeline=False)
+    config = settings(arguments)
+    found = capacity.from_ledger(config.state_dir, question, now_s, config.node.power_budget_mw)
+    _write(writers[name](found), arguments.output)
+    return EXIT_OK
 
 
 def _ended(report: "Report") -> int:

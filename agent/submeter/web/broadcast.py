@@ -8,7 +8,6 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncGenerator
-from itertools import islice
 from typing import Final
 
 from submeter.model import Reading
@@ -82,9 +81,13 @@ class Broadcast:
 
     def _since(self, position: int) -> tuple[bytes, int]:
         """The next events after a position that the ring still has, and the position after."""
+        if position == self._count:
+            return b"", position
         position = max(position, self._count - len(self._ring))
         first = len(self._ring) - (self._count - position)
-        events = list(islice(self._ring, first, first + _AT_ONCE))
+        last = min(first + _AT_ONCE, len(self._ring))
+        # By index: a deque knows its end at once, and would have to be walked to it.
+        events = [self._ring[at] for at in range(first, last)]
         return b"".join(events), position + len(events)
 
     async def _wait(self, rest_s: float) -> bytes:

@@ -41,7 +41,7 @@ _STEPS: Final = (
 """Up to so many seconds, in steps of so many: what the ledger's own rows give cheaply."""
 _LONGEST_STEP: Final = 6 * 3_600
 _SERIES: Final = 24  # the others are one
-_FRESH_NS: Final = 5 * NS_PER_S
+_FRESH_NS: Final = 8 * NS_PER_S
 _MICRO: Final = 6
 
 Key = tuple[str, str]  # phase, workload

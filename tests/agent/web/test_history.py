@@ -95,10 +95,10 @@ def test_one_answer_for_all_who_ask_within_seconds(ledger: tuple[Path, int]) -> 
     with ThreadPoolExecutor(1) as worker:
         history = History(directory, worker, lambda: now[0])
         first = asked(history, "range=1h")
-        now[0] += 4 * 10**9
+        now[0] += 7 * 10**9
         assert asked(history, "") == first
-        now[0] += 4 * 10**9
-        assert asked(history, "range=1h")["until_s"] == end_s + 8
+        now[0] += 7 * 10**9
+        assert asked(history, "range=1h")["until_s"] == end_s + 14
 
 
 def test_an_unknown_range_is_refused(tmp_path: Path) -> None:

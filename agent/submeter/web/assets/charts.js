@@ -1,11 +1,18 @@
 // Numbers in, drawings on a canvas out. Colours are the style sheet's.
 
 const WINDOW_MS = 60000;
-const BEHIND_MS = 400; // what is shown is so old, so that a line grows evenly though events come in batches
+const BEHIND_MS = 700; // what is shown is so old, so that a line grows evenly though events come in batches
 const KEEP = 12000; // values: a minute at 100 Hz, and some
 
+const colours = new Map(); // asking the style sheet sixty times a second would cost more than drawing
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => colours.clear());
+
 export function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  if (!colours.has(name)) {
+    const style = getComputedStyle(document.documentElement);
+    colours.set(name, style.getPropertyValue(`--${name}`).trim());
+  }
+  return colours.get(name);
 }
 
 function sized(canvas) {
@@ -35,6 +42,7 @@ export class Trace {
     this.watts = [];
     this.offset = null; // of the browser's clock from the agent's
     this.top = 1;
+    this.most = 1;
     seen.observe(canvas);
   }
 
@@ -44,6 +52,7 @@ export class Trace {
     if (last !== undefined && at < last) return;
     this.times.push(at);
     this.watts.push(watts);
+    this.most = Math.max(this.most * 0.9995, watts);
     const offset = performance.now() - at;
     this.offset = this.offset === null || offset < this.offset ? offset : this.offset + 0.01;
     if (this.times.length > KEEP) {
@@ -64,7 +73,7 @@ export class Trace {
   draw() {
     if (this.canvas.seen === false || document.hidden) return;
     const { pen, width, height } = sized(this.canvas);
-    const most = Math.max(this.limit, ...this.watts.slice(-600), 1) * 1.05;
+    const most = Math.max(this.limit, this.most) * 1.05;
     this.top += (most - this.top) * 0.2;
     const y = (watts) => height - 1 - (watts / this.top) * (height - 14);
     pen.font = "11px system-ui, sans-serif";

@@ -6,7 +6,7 @@ import { showPast } from "./past.js";
 
 const PERIOD_MS = 2000;
 const PATIENCE_MS = 5000;
-const EVENTS = "/events?batch_ms=250";
+const EVENTS = "/events?batch_ms=500";
 const live = document.getElementById("live");
 const lost = document.getElementById("lost");
 const version = document.getElementById("version")?.textContent;

@@ -1,0 +1,223 @@
+"""A snapshot's JSON (docs/api.md) in, the lines and rows of the terminal view out: only text.
+
+Everything is readable without colour: phases are words, bars and sparklines are characters.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from submeter.text import printable
+from submeter.units import UJ_PER_J
+from submeter.web import figures
+
+Json = Mapping[str, Any]
+
+SORTS: Final = ("watts", "joules", "phase", "workload")
+_LEVELS: Final = "▁▂▃▄▅▆▇█"
+_IDLE_PERCENT: Final = 5
+_LABELS: Final = ("workload", "user", "namespace", "pod", "container", "job")
+_FIXED: Final = 50  # columns of a GPU's line besides its sparkline and its holders
+_OFTEN: Final = 12  # columns that a sparkline has at least
+
+
+@dataclass(slots=True)
+class Workload:
+    """Everybody on this node under the same labels and phase."""
+
+    phase: str
+    labels: tuple[str, ...]
+    watts: float = 0.0
+    joules: Decimal = Decimal(0)
+    gpus: set[int] = field(default_factory=set)
+    processes: list[Json] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """What tells it from every other."""
+        return "\0".join((self.phase, *self.labels))
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.labels[0] or f"({self.phase})"
+
+    @property
+    def who(self) -> str:
+        """Pod, job or user: where it belongs."""
+        _, user, namespace, pod, _, job = self.labels
+        place = f"{namespace}/{pod}" if pod else f"job {job}" if job else ""
+        return " ".join(part for part in (user, place) if part)
+
+
+def workloads(snapshot: Json) -> list[Workload]:
+    """All there are: who draws power now, and who only did."""
+    index = {gpu["uuid"]: gpu["gpu"] for gpu in snapshot["gpus"]}
+    found: dict[tuple[str, ...], Workload] = {}
+
+    def of(owner: Json) -> Workload:
+        labels = tuple(printable(owner[label]) for label in _LABELS)
+        return found.setdefault((owner["phase"], *labels), Workload(owner["phase"], labels))
+
+    for account in snapshot["energy"]:
+        of(account).joules += Decimal(account["joules"])
+    for account in snapshot["power"]:
+        workload = of(account)
+        workload.watts += account["watts"]
+        if account["uuid"] in index and account["watts"]:
+            workload.gpus.add(index[account["uuid"]])
+    for gpu in snapshot["gpus"]:
+        for process in gpu["processes"]:
+            workload = of(process)
+            workload.gpus.add(gpu["gpu"])
+            workload.processes.append({**process, "gpu": gpu["gpu"]})
+    return list(found.values())
+
+
+def arranged(found: Iterable[Workload], sort: str, wanted: str) -> list[Workload]:
+    """Those that have a text in any of their labels or their phase, in order."""
+    text = wanted.casefold()
+    kept = [each for each in found if text in " ".join((each.phase, *each.labels)).casefold()]
+    keys = {
+        "watts": lambda each: (-each.watts, -each.joules, each.key),
+        "joules": lambda each: (-each.joules, each.key),
+        "phase": lambda each: (each.phase, -each.watts, each.key),
+        "workload": lambda each: (each.name.casefold(), each.key),
+    }
+    return sorted(kept, key=keys[sort])
+
+
+def row(workload: Workload) -> tuple[str, ...]:
+    """Its cells: workload, phase, watts, energy, GPUs, who, how sure the phase is."""
+    confidences = [process["verdict"]["confidence"] for process in workload.processes]
+    sure = figures.percent(min(confidences)) if confidences else ""
+    return (
+        workload.name,
+        workload.phase,
+        f"{workload.watts:,.1f}",
+        figures.energy(int(workload.joules * UJ_PER_J)),
+        ranges(workload.gpus),
+        workload.who,
+        sure,
+    )
+
+
+def details(workload: Workload) -> Iterator[str]:
+    """What else is known of it: its processes, with the evidence for their phase."""
+    names = ("user", "namespace", "pod", "container", "job")
+    place = [
+        f"{name} {text}" for name, text in zip(names, workload.labels[1:], strict=True) if text
+    ]
+    yield f"{workload.name}: {workload.phase}" + (f" · {', '.join(place)}" if place else "")
+    yield (
+        f"{workload.watts:,.1f} W now, {figures.energy(int(workload.joules * UJ_PER_J))} in all, "
+        f"GPU {ranges(workload.gpus) or '–'}"
+    )
+    for process in workload.processes:
+        verdict = process["verdict"]
+        why = "; ".join(map(printable, verdict["evidence"])) or "nothing known"
+        yield (
+            f"pid {process['pid']} on GPU {process['gpu']}: {process['watts']:,.1f} W, "
+            f"{figures.data(process['memory_bytes'])}; {verdict['phase']}, "
+            f"{figures.percent(verdict['confidence'])} sure ({verdict['source']}): {why}"
+        )
+    if not workload.processes:
+        yield "no process of it is on a GPU now"
+
+
+def headline(snapshot: Json, clock: str, sort: str, *, paused: bool) -> str:
+    """What the node draws, and what must be known first."""
+    draw, budget = snapshot["power_watts"], snapshot["power_budget_watts"]
+    said = "not every GPU says" if draw is None else f"{draw:,.0f} W"
+    parts = [f"submeter {printable(snapshot['version'])}", said]
+    if budget is not None:
+        parts[-1] += f" of {budget:,.0f} W"
+    up = sum(gpu["up"] for gpu in snapshot["gpus"])
+    parts += [f"{up} of {len(snapshot['gpus'])} GPUs", clock, f"by {sort}"]
+    return " · ".join([*parts, *(["PAUSED"] if paused else [])])
+
+
+def warnings(snapshot: Json) -> Iterator[str]:
+    """What must be said loudly."""
+    if snapshot["notice"]:
+        yield printable(snapshot["notice"])
+    if not snapshot["gpus"]:
+        yield "No GPU can be read now: `submeter doctor` says why."
+    elif not any(gpu["up"] for gpu in snapshot["gpus"]):
+        yield "BLIND: no GPU can be read. What stands here is old."
+
+
+def gpu_lines(snapshot: Json, past: Mapping[str, Sequence[float]], width: int) -> Iterator[str]:
+    """A line for each GPU: power of its limit, busy, temperature, the last minute, who is on it."""
+    spark_width = max(_OFTEN, min(60, (width - _FIXED) // 2))
+    yield "GPU      W  of W  busy   °C throttled  " + "power".ljust(spark_width) + " on it"
+    for gpu in snapshot["gpus"]:
+        line = _gpu_line(gpu, past.get(gpu["uuid"], ()), spark_width)
+        yield line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _gpu_line(gpu: Json, past: Sequence[float], spark_width: int) -> str:
+    if not gpu["up"]:
+        return f"{gpu['gpu']:>3}  not readable: {printable(gpu['down_reason'])}"
+    limit = gpu["power_limit_watts"]
+    throttled_ns = sum(gpu["throttle_ns"].values())
+    throttled = figures.duration(throttled_ns) if throttled_ns else "none"
+    return (
+        f"{gpu['gpu']:>3} {_cell(gpu['power_watts'], 6)} {_cell(limit, 5)} "
+        f"{_cell(gpu['utilization_percent'], 4)}% {_cell(gpu['temperature_core_celsius'], 4)} "
+        f"{throttled:>9}  {sparkline(past, spark_width, limit)} {_holders(gpu)}"
+    )
+
+
+def sparkline(values: Sequence[float], width: int, top: float | None) -> str:
+    """The newest values as blocks, from nothing to the limit (or the largest value)."""
+    shown = list(values)[-width:]
+    most = max([top or 0.0, 1.0, *shown])
+    blocks = (_LEVELS[min(len(_LEVELS) - 1, int(value / most * len(_LEVELS)))] for value in shown)
+    return "".join(blocks).rjust(width)
+
+
+def share_lines(past: Json) -> Iterator[str]:
+    """What a range was used for (docs/api.md, history), by phase, and how that was split."""
+    if "error" in past:
+        yield f"No history: {printable(past['error'])}"
+        return
+    phases: dict[str, int] = {}
+    for series in past["series"]:
+        joules = int(Decimal(series["joules"]) * UJ_PER_J)
+        phases[series["phase"]] = phases.get(series["phase"], 0) + joules
+    texts, total = figures.energies(list(phases.values()))
+    whole = sum(phases.values())
+    yield f"Since {figures.duration((past['until_s'] - past['since_s']) * 10**9)}: {total}"
+    for (phase, joules), text in zip(phases.items(), texts, strict=True):
+        share = joules / whole if whole else 0.0
+        yield f"{phase:>13} {text:>14} {100 * share:5.1f} %  {'█' * round(30 * share)}"
+    methods = {name: Decimal(each) for name, each in past["joules_by_method"].items()}
+    together = sum(methods.values())
+    if together:
+        ordered = sorted(methods.items(), key=lambda item: -item[1])
+        said = ", ".join(f"{100 * part / together:.1f} % {name}" for name, part in ordered if part)
+        yield f"How it was split: {said}; the sensor itself: about ±5 %"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """{0, 1, 2, 5} as "0-2,5"."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1] = [parts[-1][0], number]
+        else:
+            parts.append([number])
+    return ",".join("-".join(map(str, part)) for part in parts)
+
+
+def _holders(gpu: Json) -> str:
+    names = dict.fromkeys(printable(process["workload"]) for process in gpu["processes"])
+    used = gpu["utilization_percent"]
+    idles = " (held, but idle)" if names and used is not None and used < _IDLE_PERCENT else ""
+    return f"{', '.join(names)}{idles}" if names else "nobody"
+
+
+def _cell(value: float | None, width: int) -> str:
+    return f"{figures.UNKNOWN if value is None else f'{value:,.0f}':>{width}}"

@@ -23,6 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments,
             before=(
                 Override("backend", "mock", "submeter demo"),
+                Override("mock.scenario", "tour", "submeter demo"),
                 Override("state_dir", directory, "submeter demo"),
             ),
         )

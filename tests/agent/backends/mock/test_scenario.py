@@ -109,7 +109,7 @@ def test_the_good_one_loads() -> None:
 
 
 def test_built_in_scenarios_run() -> None:
-    assert built_in() == ["demo", "faults", "shared", "single"]
+    assert built_in() == ["demo", "faults", "shared", "single", "tour"]
     for name in built_in():
         clock = FakeClock()
         backend = backends.load("mock", clock, {"scenario": name})
@@ -140,7 +140,7 @@ def test_a_file_by_its_path(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nowhere.toml", "demoo", "."])
 def test_no_such_file(name: str) -> None:
-    with pytest.raises(InputError, match="built in are demo, faults, shared, single") as caught:
+    with pytest.raises(InputError, match="built in are demo, faults, shared, single, tour") as caught:
         load(name)
     assert caught.value.source == name
 

@@ -140,7 +140,9 @@ def test_a_file_by_its_path(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nowhere.toml", "demoo", "."])
 def test_no_such_file(name: str) -> None:
-    with pytest.raises(InputError, match="built in are demo, faults, shared, single, tour") as caught:
+    with pytest.raises(
+        InputError, match="built in are demo, faults, shared, single, tour"
+    ) as caught:
         load(name)
     assert caught.value.source == name
 

@@ -62,6 +62,18 @@ def watts(power_mw: int | None) -> str:
     return UNKNOWN if power_mw is None else f"{power_mw / 1000:,.1f} W"
 
 
+def mass(amount_ug: int) -> str:
+    """An amount of micrograms, in kg from a kilogram on."""
+    grams = amount_ug / 1e6
+    return f"{grams / 1000:,.3f} kg" if grams >= 1000 else f"{grams:,.1f} g"
+
+
+def volume(amount_ul: int) -> str:
+    """An amount of microlitres, in litres or millilitres."""
+    litres = amount_ul / 1e6
+    return f"{litres:,.3f} L" if litres >= 1 else f"{1000 * litres:,.1f} mL"
+
+
 def data(size_bytes: int | None) -> str:
     """An amount of memory."""
     if size_bytes is None:

@@ -4,8 +4,10 @@ The script (`assets/page.js`) puts newer states of ``<main>`` in, draws power as
 ``/events`` and asks ``/api/v1/history`` for the past.
 """
 
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from submeter.metrics.collect import node_power_mw
 from submeter.model import Snapshot
@@ -138,10 +140,36 @@ def _node(snapshot: Snapshot) -> str:
         f'<h2 id="node-name">This node</h2>{tiles(items)}{bar}'
         f'<canvas class="trace" data-own data-gpu="all" data-limit="{(budget_mw or 0) // 1000}" '
         'role="img" aria-label="Power of all GPUs over the last minute"></canvas>'
-        f"<h3>Power by phase, in the last second</h3>{now}"
+        f"{_footprint(snapshot)}<h3>Power by phase, in the last second</h3>{now}"
         f"<h3>Energy by phase, since the ledger began</h3>"
         f"{stack(by_phase(snapshot, uuids), 'phase', sum_of='= the counters')}</section>"
     )
+
+
+def _footprint(snapshot: Snapshot) -> str:
+    """What the energies came to; nothing where no factor is configured."""
+    sums: dict[tuple[str, str], int] = defaultdict(int)
+    for (kind, currency, _phase), amount in snapshot.footprint.items():
+        sums[kind, currency] += amount
+    items = [
+        (_KINDS[kind].name, _KINDS[kind].shown(amount, currency))
+        for (kind, currency), amount in sums.items()
+        if kind in _KINDS
+    ]
+    return f"<h3>What that came to, since the ledger began</h3>{tiles(items)}" if items else ""
+
+
+class _Kind(NamedTuple):
+    name: str
+    shown: Callable[[int, str], str]
+
+
+_KINDS: Final[Mapping[str, _Kind]] = {
+    "facility_uj": _Kind("of the whole facility (PUE)", lambda amount, _: figures.energy(amount)),
+    "carbon_ug": _Kind("of CO2 equivalent", lambda amount, _: figures.mass(amount)),
+    "water_ul": _Kind("of water", lambda amount, _: figures.volume(amount)),
+    "cost_micro": _Kind("of cost", lambda amount, currency: f"{amount / 1e6:,.2f} {currency}"),
+}
 
 
 def _idling(snapshot: Snapshot) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from gzip import compress
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -128,3 +129,41 @@ def test_every_phase_and_method_has_a_colour() -> None:
     style = (Path(page.__file__).with_name("assets") / "style.css").read_text()
     names = [f"phase-{phase}" for phase in Phase] + [f"method-{method}" for method in Method]
     assert [name for name in names if not re.search(rf"\.{name}\b", style)] == []
+
+
+def test_what_it_came_to_is_there_where_factors_are() -> None:
+    assert "came to" not in page.fragment(replace(node(), footprint={})).decode()
+    amounts = {
+        ("carbon_ug", "", "training"): 1_500_000_000,
+        ("carbon_ug", "", "idle"): 250_000_000,
+        ("water_ul", "", "training"): 12_000,
+        ("cost_micro", "EUR", "training"): 1_250_000,
+    }
+    text = " ".join(outline(page.fragment(replace(node(), footprint=amounts))).text)
+    for said in ("1.750 kg", "12.0 mL", "1.25 EUR"):
+        assert said in text
+
+
+def test_a_gpu_that_is_held_for_nothing_is_named() -> None:
+    snapshot = node()
+    shared, free = snapshot.gpus
+    held = replace(free, processes=shared.processes[:1])
+    body = page.fragment(replace(snapshot, gpus=(shared, held))).decode()
+    assert "held, but idle now</dt><dd>GPU 1<" in body
+    assert "held, but idle now</dt><dd>none<" in page.fragment(snapshot).decode()
+
+
+def test_blind_is_said_loudly() -> None:
+    snapshot = node(second_gpu_up=False)
+    down = replace(snapshot.gpus[0], up=False, down_reason="gpu_is_lost", reading=None)
+    body = page.fragment(replace(snapshot, gpus=(down, snapshot.gpus[1]))).decode()
+    assert 'class="notice">BLIND' in body
+
+
+def test_the_whole_page_with_64_gpus_is_small() -> None:
+    gpu = node().gpus[0]
+    gpus = tuple(replace(gpu, info=replace(gpu.info, index=at)) for at in range(64))
+    assets = Path(page.__file__).with_name("assets")
+    size = len(compress(page.document(replace(node(), gpus=gpus))))
+    size += sum(len(compress(each.read_bytes())) for each in assets.iterdir())
+    assert size < 150_000

@@ -39,7 +39,8 @@ def card(gpu: GpuState, snapshot: Snapshot) -> str:
         f'<h2 id="gpu{info.index}-name">GPU {info.index} <span>{safe(info.name)}</span></h2>'
         f"{_badges(gpu)}{state}{_trace(gpu)}{tiles(_tiles(gpu))}{_now(gpu, snapshot)}"
         f"<h3>On it now</h3>{_processes(gpu.processes)}"
-        f"<details><summary>Energy {figures.energy(gpu.energy_uj)}</summary>"
+        f'<details id="gpu{info.index}-energy">'
+        f"<summary>Energy {figures.energy(gpu.energy_uj)}</summary>"
         f"<h3>By phase</h3>{stack(phases, 'phase', sum_of='= the counter')}"
         f"<h3>How it was split</h3>{stack(methods, 'method', sum_of='= the counter')}"
         f'<p class="quiet"><code class="uuid">{safe(info.uuid)}</code></p></details>'
@@ -89,8 +90,8 @@ def _trace(gpu: GpuState) -> str:
     now_mw = power_mw(gpu)
     bar = meter(now_mw, limit_mw, "power") if now_mw is not None and limit_mw else ""
     return (
-        f'{bar}<canvas class="trace" data-own data-gpu="{gpu.info.index}" '
-        f'data-limit="{(limit_mw or 0) // 1000}" role="img" '
+        f'{bar}<canvas class="trace" id="gpu{gpu.info.index}-trace" data-own '
+        f'data-gpu="{gpu.info.index}" data-limit="{(limit_mw or 0) // 1000}" role="img" '
         f'aria-label="Power of GPU {gpu.info.index} over the last minute"></canvas>'
     )
 

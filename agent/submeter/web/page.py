@@ -67,7 +67,7 @@ _NO_GPU: Final = (
 def _live(snapshot: Snapshot) -> str:
     cards = "".join(card(gpu, snapshot) for gpu in snapshot.gpus)
     many = " many" if len(snapshot.gpus) > _MANY else ""
-    grid = f'<div class="gpus{many}">{cards}</div>' if cards else _NO_GPU
+    grid = f'<div class="gpus{many}" id="gpus">{cards}</div>' if cards else _NO_GPU
     return f"{_top(snapshot)}\n{_warnings(snapshot)}\n{_node(snapshot)}\n{_PAST}\n{grid}"
 
 
@@ -136,10 +136,11 @@ def _node(snapshot: Snapshot) -> str:
     uuids = {gpu.info.uuid for gpu in snapshot.gpus}
     now = stack(now_by_phase(snapshot, uuids), "phase", power=True, sum_of="all GPUs")
     return (
-        '<section class="card node" aria-labelledby="node-name">'
+        '<section class="card node" id="node" aria-labelledby="node-name">'
         f'<h2 id="node-name">This node</h2>{tiles(items)}{bar}'
-        f'<canvas class="trace" data-own data-gpu="all" data-limit="{(budget_mw or 0) // 1000}" '
-        'role="img" aria-label="Power of all GPUs over the last minute"></canvas>'
+        '<canvas class="trace" id="node-trace" data-own data-gpu="all" '
+        f'data-limit="{(budget_mw or 0) // 1000}" role="img" '
+        'aria-label="Power of all GPUs over the last minute"></canvas>'
         f"{_footprint(snapshot)}<h3>Power by phase, in the last second</h3>{now}"
         f"<h3>Energy by phase, since the ledger began</h3>"
         f"{stack(by_phase(snapshot, uuids), 'phase', sum_of='= the counters')}</section>"

@@ -51,6 +51,14 @@ function morphChildren(old, wanted) {
   while (old.childNodes.length > wanted.length) old.lastChild.remove();
 }
 
+// Blanks between elements are other ones in the page and in what renews it.
+function dense(element) {
+  for (const child of [...element.childNodes]) {
+    if (child.nodeType === Node.TEXT_NODE) child.remove();
+  }
+  return element;
+}
+
 const throttled = new Map(); // GPU's card → until when it counts as throttling
 const THROTTLE_MS = 15000; // the driver's counts are read every ten seconds
 
@@ -72,7 +80,7 @@ async function refresh() {
       const fresh = document.createElement("main");
       fresh.id = "live";
       fresh.append(...parsed.body.childNodes);
-      morph(live, document.adoptNode(fresh));
+      morph(live, dense(document.adoptNode(fresh)));
       lost.hidden = true;
       prepare();
     } catch {
@@ -146,6 +154,7 @@ function draw() {
   requestAnimationFrame(draw);
 }
 
+dense(live);
 prepare();
 listen();
 document.addEventListener("visibilitychange", listen);

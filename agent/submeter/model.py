@@ -434,4 +434,5 @@ class Snapshot:
     `water_ul`, `cost_micro`), currency ("" but for costs) and phase. Empty without factors."""
     factors: tuple[tuple[str, str, str, int], ...] = ()
     """Those in use: quantity, currency, source, millionths."""
+    factor_ages_s: tuple[tuple[str, int], ...] = ()  # of those that were measured, by quantity
     notice: str = ""  # what every page must say loudly: simulated, replayed, blind

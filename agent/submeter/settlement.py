@@ -183,6 +183,7 @@ class Settlement:
             power_budget_mw=self._about.power_budget_mw,
             footprint=of_names(counts),
             factors=self._pricer.in_use(),
+            factor_ages_s=self._pricer.ages(wall_ns // NS_PER_S),
             notice=self._about.notice,
         )
 

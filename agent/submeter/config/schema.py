@@ -250,6 +250,28 @@ class Footprint:
             example='"gcp:europe-west1"',
         ),
     )
+    live_url: str | None = field(
+        default=None,
+        metadata=_about(
+            text(),
+            "Asked for the carbon intensity of now, as Electricity Maps answers; wins while fresh.",
+            example='"https://api.electricitymaps.com/v3/carbon-intensity/latest?zone=DE"',
+        ),
+    )
+    live_token_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            path(), "File with the token for that address.", example='"/etc/submeter/token"'
+        ),
+    )
+    live_interval_s: float = field(
+        default=300.0,
+        metadata=_about(number(10, 86_400), "Time between two questions to it.", unit="s"),
+    )
+    live_max_age_s: float = field(
+        default=7_200.0,
+        metadata=_about(number(60, 864_000), "How old a value may be and still be used.", unit="s"),
+    )
     price: float | None = field(
         default=None,
         metadata=_about(

@@ -58,6 +58,7 @@ class Factor(NamedTuple):
     until_s: int | None = None
     currency: str = ""
     week: Week | None = None
+    measured_s: int | None = None  # of what changes by the hour: when it was so
 
     def is_valid(self, moment_s: int) -> bool:
         """Whether the factor is of that moment."""

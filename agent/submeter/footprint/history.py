@@ -130,7 +130,10 @@ def _factor(table: dict[str, Any]) -> Factor:
         raise ValueError("an absurd factor")
     texts = (str(table["source"]), str(table.get("dated", "")))
     code = str(table.get("currency", ""))
-    return Factor(quantity, table["micro"], *texts, from_s, until_s, code, prices)
+    measured_s = table.get("measured_s")
+    if not isinstance(measured_s, int | None):
+        raise TypeError("no moment")
+    return Factor(quantity, table["micro"], *texts, from_s, until_s, code, prices, measured_s)
 
 
 def _week(table: dict[str, Any]) -> Week:

@@ -45,6 +45,16 @@ class Pricer:
             for quantity, row, micro in self._known[2].valid
         )
 
+    def ages(self, moment_s: int) -> tuple[tuple[str, int], ...]:
+        """Of factors that were measured: how many seconds ago that was."""
+        if self._known is None:
+            return ()
+        return tuple(
+            (str(quantity), max(0, moment_s - row.measured_s))
+            for quantity, row, _ in self._known[2].valid
+            if row.measured_s is not None
+        )
+
     def _current(self) -> list[tuple[str, str, Phase]]:
         if self._known is None:
             return []

@@ -204,6 +204,11 @@ METRICS: Final = (
         lambda s: (((what, money, who), micro) for what, money, who, micro in s.factors),
     ),
     Metric(
+        "submeter_footprint_factor_age_seconds", GAUGE, "seconds", ("quantity",),
+        "How long ago the factor in use was measured; only of those that are asked for live.",
+        samples=lambda s: (((what,), age_s) for what, age_s in s.factor_ages_s),
+    ),
+    Metric(
         "submeter_node_power_budget_watts", GAUGE, "watts", (),
         "Power that the node's GPUs may draw together, as configured.",
         MILLI, lambda s: [] if s.power_budget_mw is None else [((), s.power_budget_mw)],

@@ -55,7 +55,9 @@ class Agent:
         on_settled: Callable[[], None] = lambda: None,
         label_requests: Callable[[], Mapping[tuple[str, str], int]] = dict,
         exporters: Callable[[], tuple[ExporterState, ...]] = lambda: (),
+        others_up: Callable[[], Mapping[str, bool]] = dict,
     ) -> None:
+        self._others_up = others_up
         self.crashed: BaseException | None = None
         self.driver_error: DriverUnavailable | None = None
         self.gave_up: DriverUnavailable | None = None  # where a driver was required
@@ -278,7 +280,11 @@ class Agent:
             lateness = _sum(lateness, lanes.lateness())
             hung = frozenset(lanes.hung(now_ns))
         return Health(
-            components_up={self._node.backend.name: driver_up, "ledger": self._ledger_up()},
+            components_up={
+                self._node.backend.name: driver_up,
+                "ledger": self._ledger_up(),
+                **self._others_up(),
+            },
             lateness=lateness,
             missed_ticks=missed,
             hung=hung,

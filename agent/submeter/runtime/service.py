@@ -36,7 +36,7 @@ from submeter.runtime.answers import answers
 from submeter.runtime.assembly import backend_of, clock_of
 from submeter.runtime.committing import Committer
 from submeter.runtime.ending import Ending
-from submeter.runtime.footprint import pricer_of, rows_of
+from submeter.runtime.footprint import LiveIntensity, place_of, pricer_of, rows_of
 from submeter.runtime.identity import label_server, places, process_table
 from submeter.runtime.labels import LabelServer
 from submeter.runtime.levels import LevelPage
@@ -151,6 +151,11 @@ class Service:
         self._pod_watch, locate, job_of = places(config, backend.processes)
         table = process_table(config, backend.processes, self._labels, locate, job_of)
         pricer = pricer_of(config, factors, clock.wall_ns())
+        place = place_of(config)
+        self._live = None
+        if place is not None:
+            every_s = config.footprint.live_interval_s
+            self._live = LiveIntensity(place, every_s, config.state_dir, clock, pricer)
         settlement = Settlement(about, ledger, table, self._node.watches, pricer)
         self._agent = Agent(
             clock,
@@ -161,6 +166,7 @@ class Service:
             on_settled=self._beat,
             label_requests=lambda: self._label_server.requests() if self._label_server else {},
             exporters=lambda: tuple(outlet.state() for outlet in self._outlets),
+            others_up=lambda: {} if self._live is None else {"carbon": self._live.up},
         )
         self._gate: Gate | None = None
         self._login_workers = ThreadPoolExecutor(1, "login")  # no thread until somebody logs in
@@ -213,7 +219,7 @@ class Service:
             thread.start()
             for outlet in self._outlets:
                 outlet.start()
-            for helper in (self._label_server, self._pod_watch):
+            for helper in (self._label_server, self._pod_watch, self._live):
                 if helper is not None:
                     helper.start()
             self._committer.start()
@@ -261,7 +267,7 @@ class Service:
                 self._server.close()
         for workers in (self._login_workers, self._reader):
             workers.shutdown(wait=False, cancel_futures=True)
-        for helper in (self._label_server, self._pod_watch):
+        for helper in (self._label_server, self._pod_watch, self._live):
             if helper is not None:
                 helper.stop()
         self._levels.close()

@@ -97,6 +97,7 @@ def node(sequence: int = 1, *, second_gpu_up: bool = True, notice: str = "") -> 
             ("water_ul", "", "training"): 50_000,
             ("cost_micro", "EUR", "training"): 9_722,
         },
+        factor_ages_s=(("carbon_g_per_kwh", 1_740),),
         factors=(("pue", "", "audit of 2025", 1_250_000), ("price", "EUR", "contract", 280_000)),
         agent=AgentUse(12_340_000_000, 31 << 20),
         exporters=(

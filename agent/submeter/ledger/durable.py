@@ -6,12 +6,14 @@ memory, and is shown when it is safe. Joules of a moment that fell between two c
 from the hardware counter.
 """
 
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from submeter.ledger.book import Book, Tip
-from submeter.ledger.counts import PREFIX, Counts, Table, counts_text
+from submeter.ledger.counts import PREFIX, counts_text
+from submeter.ledger.entries import entry_of
+from submeter.ledger.live import Live, View
 from submeter.ledger.memory import OTHER, Ledger, Totals, check
 from submeter.ledger.records import (
     Chained,
@@ -25,20 +27,17 @@ from submeter.ledger.records import (
     Session,
     series_values,
 )
-from submeter.ledger.rows import LEVELS, NO_COUNTER, Row, Sealed, encode, genesis, open_hash
+from submeter.ledger.rows import LEVELS, Row, Sealed, encode, genesis, open_hash
 from submeter.ledger.schema import chained, note_hash
 from submeter.ledger.states import state_text
 from submeter.model import (
     Account,
     Checkpoint,
-    EnergySource,
     GpuInfo,
     Interval,
     Method,
     Owner,
     Posting,
-    SuspectReason,
-    UnmeteredReason,
 )
 from submeter.units import NS_PER_S
 
@@ -66,96 +65,6 @@ class Writer(Protocol):
     def row(self, gpu: int, seq: int) -> Row | None:
         """A row of tens that is in the file."""
         ...
-
-
-_METHODS: Final = tuple(Method)
-
-
-class _Sums(Mapping[Account, int]):
-    """µJ by account, looked up by name only if somebody asks: every snapshot has one, and few are
-    read."""
-
-    __slots__ = ("_accounts", "_energy_uj", "_table")
-
-    def __init__(self, accounts: Iterable[Account], energy_uj: Iterable[int]) -> None:
-        self._accounts = tuple(accounts)
-        self._energy_uj = tuple(energy_uj)
-        self._table: dict[Account, int] | None = None
-
-    def _named(self) -> dict[Account, int]:
-        if self._table is None:
-            self._table = dict(zip(self._accounts, self._energy_uj, strict=True))
-        return self._table
-
-    def __getitem__(self, account: Account) -> int:
-        return self._named()[account]
-
-    def __iter__(self) -> Iterator[Account]:
-        return iter(self._accounts)
-
-    def __len__(self) -> int:
-        return len(self._accounts)
-
-    def items(self) -> ItemsView[Account, int]:
-        return self._named().items()
-
-    def values(self) -> ValuesView[int]:
-        return self._named().values()
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What metrics show: one consistent moment."""
-
-    accounts: Mapping[Account, int]
-    gpus: Mapping[str, Totals]
-    folded: int
-    counts: Table
-
-
-class _Live:
-    """All totals as they are now. Sums are in lists, by number: with 1,600 accounts a commit would
-    spend most of its time on finding them by name."""
-
-    def __init__(self, counts: Table) -> None:
-        self.counts = Counts(counts)
-        self.numbers: dict[Account, int] = {}
-        self.gpus: dict[str, Totals] = {}
-        self.folded: set[Account] = set()
-        self._energy_uj: list[int] = []  # by number of the account
-        self._by_method_uj: dict[str, list[int]] = {}
-        self._places: dict[int, tuple[int, int]] = {}  # series → numbers of account and method
-
-    def know(self, series: Series, shown_as: Account) -> None:
-        """From now on the series can be added to."""
-        number = self.numbers.setdefault(shown_as, len(self.numbers))
-        if number == len(self._energy_uj):
-            self._energy_uj.append(0)
-        self._places[series.id] = (number, _METHODS.index(series.method))
-
-    def add(self, gpu_uuid: str, row: Row) -> None:
-        """Adds what a GPU used."""
-        totals = self.gpus.setdefault(gpu_uuid, Totals())
-        by_method_uj = self._by_method_uj.setdefault(gpu_uuid, [0] * len(_METHODS))
-        total_uj, energy_uj, places = 0, self._energy_uj, self._places
-        for series, gained_uj in row.energy_uj.items():
-            account, method = places[series]
-            energy_uj[account] += gained_uj
-            by_method_uj[method] += gained_uj
-            total_uj += gained_uj
-        totals.energy_uj += total_uj
-        for name, amount in row.facts.items():
-            _add_fact(totals, name, amount)
-
-    def view(self) -> _View:
-        """All totals, not to change with these."""
-        gpus = {}
-        for uuid, totals in self.gpus.items():
-            gpus[uuid] = copied = totals.copy()
-            by_method = zip(_METHODS, self._by_method_uj[uuid], strict=True)
-            copied.by_method_uj = {method: uj for method, uj in by_method if uj}
-        sums = _Sums(self.numbers, self._energy_uj)
-        return _View(sums, gpus, len(self.folded), self.counts.copy())
 
 
 @dataclass(slots=True)
@@ -189,8 +98,8 @@ class DurableLedger:
         self._series: dict[tuple[Account, Method], Series] = {}
         self._shown_as: dict[int, Account] = {}
         self._books: dict[str, _GpuBook] = {}
-        self._live = _Live(loaded.counts)
-        self._views: dict[int, _View] = {}
+        self._live = Live(loaded.counts)
+        self._views: dict[int, View] = {}
         for series in loaded.series.values():
             self._know(series)
         for history in loaded.gpus.values():
@@ -254,7 +163,7 @@ class DurableLedger:
         """
         check(interval, postings)
         each = self._book(interval.gpu_uuid)
-        row = _entry(interval)
+        row = entry_of(interval)
         row.session = self._session.id
         shown = []
         energy = row.energy_uj
@@ -422,42 +331,3 @@ class DurableLedger:
             book.sealed = [row for row in book.sealed if row[0] > written]
             if book.open_since <= written:
                 book.open = None
-
-
-def _entry(interval: Interval) -> Row:
-    """An interval as a row of its own."""
-    unmetered_ns = sum(duration_ns for _, duration_ns in interval.unmetered_ns)
-    duration_ns = interval.end_ns - interval.start_ns
-    facts = {
-        **{f"suspect.{reason}": amount for reason, amount in interval.suspect_uj},
-        **{f"unmetered.{reason}": amount for reason, amount in interval.unmetered_ns},
-        "jitters": interval.jitters,
-        "resets": interval.resets,
-        "stalls": interval.stalls,
-    }
-    if not interval.observed:
-        facts["unobserved"] = max(duration_ns - unmetered_ns, 0)
-    if interval.source is not EnergySource.COUNTER:
-        facts[f"source.{interval.source}"] = interval.energy_uj
-    state = interval.state
-    counter = None if state is None else state.counter
-    return Row(
-        0,
-        epoch=interval.epoch,
-        end_ns=interval.end_ns,
-        counter_uj=NO_COUNTER if counter is None else counter.raw_uj,
-        metered_ns=max(duration_ns - unmetered_ns, 0),
-        facts={name: amount for name, amount in facts.items() if amount},
-    )
-
-
-def _add_fact(totals: Totals, name: str, amount: int) -> None:
-    kind, _, detail = name.partition(".")
-    if kind == "suspect":
-        suspect = SuspectReason(detail)
-        totals.suspect_uj[suspect] = totals.suspect_uj.get(suspect, 0) + amount
-    elif kind == "unmetered":
-        reason = UnmeteredReason(detail)
-        totals.unmetered_ns[reason] = totals.unmetered_ns.get(reason, 0) + amount
-    elif kind in {"jitters", "resets", "stalls"}:
-        setattr(totals, kind, getattr(totals, kind) + amount)

@@ -11,12 +11,13 @@ from typing import Final
 
 from submeter.errors import StateUnusable
 from submeter.ledger import log
+from submeter.ledger.held import aside
+from submeter.ledger.proof import Tell, remains_of
 from submeter.ledger.records import Loaded
-from submeter.ledger.remains import Tell, remains_of
 from submeter.ledger.retention import Keep
 from submeter.ledger.salvage import write_remains
 from submeter.ledger.schema import FILE_NAME
-from submeter.ledger.store import Damaged, NotWritten, Store, aside
+from submeter.ledger.store import Damaged, NotWritten, Store
 from submeter.units import NS_PER_S
 
 _log = logging.getLogger(__name__)

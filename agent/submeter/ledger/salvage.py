@@ -8,6 +8,7 @@ from typing import Final
 
 from submeter.ledger.book import Book, Tip
 from submeter.ledger.parts import like, parts
+from submeter.ledger.proof import Tell
 from submeter.ledger.records import (
     Chained,
     Commit,
@@ -18,7 +19,7 @@ from submeter.ledger.records import (
     Session,
     series_values,
 )
-from submeter.ledger.remains import GpuRemains, Remains, Tell
+from submeter.ledger.remains import GpuRemains, Remains
 from submeter.ledger.rows import (
     LEVELS,
     NO_COUNTER,

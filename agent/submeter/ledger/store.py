@@ -8,16 +8,16 @@ So neither file ever changes where somebody may be reading or copying it.
 import errno
 import logging
 import os
-import shutil
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from submeter.errors import SubmeterError
 from submeter.ledger import chains, log
 from submeter.ledger.files import connect_to_read, recover
-from submeter.ledger.fold import FRESH_SUFFIX, fold, folded
+from submeter.ledger.fold import fold, folded
+from submeter.ledger.held import Held, sync_folder
 from submeter.ledger.load import load
 from submeter.ledger.records import Commit, Loaded
 from submeter.ledger.retention import Keep, Retention
@@ -44,22 +44,6 @@ class Damaged(SubmeterError):
     """The ledger is not what was written to it: nothing may be built upon it."""
 
 
-class _Held(NamedTuple):
-    """A file that is open, so that it can be told from another one, and restored."""
-
-    path: Path
-    handle: int
-
-    def there(self) -> bool:
-        """Whether the file is still where it was."""
-        try:
-            found = os.stat(self.path, follow_symlinks=False)  # noqa: PTH116
-        except FileNotFoundError:
-            return False
-        mine = os.fstat(self.handle)
-        return (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino)
-
-
 class Store:
     """Owns the files. Opened in one thread; from then on one thread writes."""
 
@@ -76,8 +60,8 @@ class Store:
         self._segment = 0
         self._bytes = 0  # of the log that are not folded in
         self._sound = 0  # bytes of the segment that are synced
-        self._database: _Held | None = None
-        self._log: _Held | None = None
+        self._database: Held | None = None
+        self._log: Held | None = None
 
     def open(self) -> Loaded:
         """Opens the ledger or begins a new one. Raises Damaged, NotWritten, StateUnusable."""
@@ -183,7 +167,7 @@ class Store:
         handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         if self._database is not None:
             os.close(self._database.handle)
-        self._database = _Held(self.path, handle)
+        self._database = Held(self.path, handle, os.O_RDONLY)
         connection = connect_to_read(self.path)
         try:
             self._ledger_id, self._folded = folded(connection)
@@ -223,7 +207,7 @@ class Store:
         self._bytes += len(whole)
         self._sound += len(whole)
 
-    def _begin(self) -> _Held:
+    def _begin(self) -> Held:
         self._segment += 1
         made = log.segment(self.path.parent, self._ledger_id, self._segment, self._serial + 1)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -234,11 +218,11 @@ class Store:
         except OSError:
             self._segment -= 1
             raise
-        self._log, self._sound = _Held(made.path, handle), 0
+        self._log, self._sound = Held(made.path, handle, os.O_RDWR | os.O_APPEND), 0
         sync_folder(self.path.parent)
         return self._log
 
-    def _give_up(self, held: _Held) -> None:
+    def _give_up(self, held: Held) -> None:
         self._log = None
         with suppress(OSError):
             os.ftruncate(held.handle, self._sound)
@@ -267,48 +251,12 @@ class Store:
         except Damaged as error:
             self.damage = str(error)
 
-    # ---- somebody else's hands -------------------------------------------------------------
-
     def _look(self) -> None:
         """Puts back what somebody deleted or replaced: it is still open here."""
-        for held in (self._database, self._log):
-            if held is not None and not held.there():
-                self._put_back(held)
-
-    def _put_back(self, held: _Held) -> None:
-        fresh = held.path.with_name(held.path.name + FRESH_SUFFIX)
-        fresh.unlink(missing_ok=True)
-        handle = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with open(os.dup(held.handle), "rb") as source, open(os.dup(handle), "wb") as target:  # noqa: PTH123
-                source.seek(0)
-                shutil.copyfileobj(source, target)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        stranger = aside(held.path, "replaced", 0)
-        replaced = held.path.exists() or held.path.is_symlink()
-        if replaced:
-            held.path.rename(stranger)
-        fresh.rename(held.path)
-        sync_folder(held.path.parent)
-        _log.error(
-            "%s was %s while the agent runs; it is restored, and nothing is lost",
-            held.path,
-            f"replaced by another file, which is kept as {stranger.name},"
-            if replaced
-            else "deleted",
-        )
-        self._take_again(held)
-
-    def _take_again(self, held: _Held) -> None:
-        append = os.O_RDWR | os.O_APPEND if held is self._log else os.O_RDONLY
-        again = _Held(held.path, os.open(held.path, append | os.O_NOFOLLOW | os.O_CLOEXEC))
-        if held is self._log:
-            self._log = again
-        else:
-            self._database = again
-        os.close(held.handle)
+        if self._database is not None:
+            self._database = self._database.in_place()
+        if self._log is not None:
+            self._log = self._log.in_place()
 
     def _failure(self, error: sqlite3.Error) -> SubmeterError:
         kind = Damaged if _is_damage(error) else NotWritten
@@ -319,25 +267,6 @@ def _write(handle: int, whole: bytes) -> None:
     """Raises OSError where not all could be written."""
     if os.write(handle, whole) != len(whole):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def aside(path: Path, why: str, now_s: int) -> Path:
-    """A name beside a file that was never used."""
-    for number in range(1_000):
-        suffix = f"-{number}" if number else ""
-        found = path.with_name(f"{path.stem}.{why}-{now_s}{suffix}")
-        if not found.exists():
-            break
-    return found
-
-
-def sync_folder(directory: Path) -> None:
-    """Makes new names in it durable."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

@@ -11,8 +11,8 @@ import pytest
 
 from submeter.errors import StateUnusable
 from submeter.ledger.audit import audit
+from submeter.ledger.proof import remains_of
 from submeter.ledger.reader import open_reader
-from submeter.ledger.remains import remains_of
 from submeter.ledger.retention import Keep
 from submeter.ledger.salvage import DAMAGED
 from submeter.ledger.schema import FILE_NAME

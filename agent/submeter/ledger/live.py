@@ -1,0 +1,115 @@
+"""Rows in, all totals as they are now out: by account and by GPU.
+
+What metrics show is a `View`, one consistent moment that later rows do not change.
+"""
+
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
+from dataclasses import dataclass
+from typing import Final
+
+from submeter.ledger.counts import Counts, Table
+from submeter.ledger.memory import Totals
+from submeter.ledger.records import Series
+from submeter.ledger.rows import Row
+from submeter.model import Account, Method, SuspectReason, UnmeteredReason
+
+_METHODS: Final = tuple(Method)
+
+
+class _Sums(Mapping[Account, int]):
+    """µJ by account, looked up by name only if somebody asks: every snapshot has one, and few are
+    read."""
+
+    __slots__ = ("_accounts", "_energy_uj", "_table")
+
+    def __init__(self, accounts: Iterable[Account], energy_uj: Iterable[int]) -> None:
+        self._accounts = tuple(accounts)
+        self._energy_uj = tuple(energy_uj)
+        self._table: dict[Account, int] | None = None
+
+    def _named(self) -> dict[Account, int]:
+        if self._table is None:
+            self._table = dict(zip(self._accounts, self._energy_uj, strict=True))
+        return self._table
+
+    def __getitem__(self, account: Account) -> int:
+        return self._named()[account]
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(self._accounts)
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def items(self) -> ItemsView[Account, int]:
+        return self._named().items()
+
+    def values(self) -> ValuesView[int]:
+        return self._named().values()
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What metrics show: one consistent moment."""
+
+    accounts: Mapping[Account, int]
+    gpus: Mapping[str, Totals]
+    folded: int
+    counts: Table
+
+
+class Live:
+    """All totals as they are now. Sums are in lists, by number: with 1,600 accounts a commit would
+    spend most of its time on finding them by name."""
+
+    def __init__(self, counts: Table) -> None:
+        self.counts = Counts(counts)
+        self.numbers: dict[Account, int] = {}
+        self.gpus: dict[str, Totals] = {}
+        self.folded: set[Account] = set()
+        self._energy_uj: list[int] = []  # by number of the account
+        self._by_method_uj: dict[str, list[int]] = {}
+        self._places: dict[int, tuple[int, int]] = {}  # series → numbers of account and method
+
+    def know(self, series: Series, shown_as: Account) -> None:
+        """From now on the series can be added to."""
+        number = self.numbers.setdefault(shown_as, len(self.numbers))
+        if number == len(self._energy_uj):
+            self._energy_uj.append(0)
+        self._places[series.id] = (number, _METHODS.index(series.method))
+
+    def add(self, gpu_uuid: str, row: Row) -> None:
+        """Adds what a GPU used."""
+        totals = self.gpus.setdefault(gpu_uuid, Totals())
+        by_method_uj = self._by_method_uj.setdefault(gpu_uuid, [0] * len(_METHODS))
+        total_uj, energy_uj, places = 0, self._energy_uj, self._places
+        for series, gained_uj in row.energy_uj.items():
+            account, method = places[series]
+            energy_uj[account] += gained_uj
+            by_method_uj[method] += gained_uj
+            total_uj += gained_uj
+        totals.energy_uj += total_uj
+        for name, amount in row.facts.items():
+            _add_fact(totals, name, amount)
+
+    def view(self) -> View:
+        """All totals, not to change with these."""
+        gpus = {}
+        for uuid, totals in self.gpus.items():
+            gpus[uuid] = copied = totals.copy()
+            by_method = zip(_METHODS, self._by_method_uj[uuid], strict=True)
+            copied.by_method_uj = {method: uj for method, uj in by_method if uj}
+        sums = _Sums(self.numbers, self._energy_uj)
+        return View(sums, gpus, len(self.folded), self.counts.copy())
+
+
+def _add_fact(totals: Totals, name: str, amount: int) -> None:
+    kind, _, detail = name.partition(".")
+    if kind == "suspect":
+        suspect = SuspectReason(detail)
+        totals.suspect_uj[suspect] = totals.suspect_uj.get(suspect, 0) + amount
+    elif kind == "unmetered":
+        reason = UnmeteredReason(detail)
+        totals.unmetered_ns[reason] = totals.unmetered_ns.get(reason, 0) + amount
+    elif kind in {"jitters", "resets", "stalls"}:
+        setattr(totals, kind, getattr(totals, kind) + amount)

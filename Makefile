@@ -46,7 +46,7 @@ test-real: $(VENV)/.installed-dev ## with a real Podman, Slurm and codecarbon, a
 	SUBMETER_REAL_TOOLS=$(REAL) $(BIN)/pytest tests/e2e/test_real_managers.py $(ARGS)
 
 test-ledger: $(VENV)/.installed-dev ## 1,000 kills, every byte of a ledger flipped, every length: 10 minutes
-	SUBMETER_TEST_ALL=1 $(BIN)/pytest tests/e2e/test_kill.py tests/agent/ledger $(ARGS)
+	SUBMETER_TEST_ALL=1 $(BIN)/pytest tests/e2e/test_kill.py tests/agent/ledger tests/agent/reports/test_calendar.py $(ARGS)
 
 .PHONY: test-systemd test-kubernetes manifests wheels bundle install uninstall
 

@@ -51,6 +51,7 @@ from submeter.ledger.files import reading
 from submeter.ledger.load import checked_open
 from submeter.ledger.records import Gpu, Series, Session
 from submeter.ledger.rows import LEVELS, QUARTER_S, TOP, Cover, Row, decode
+from submeter.ledger.schema import VERSION, version_of
 from submeter.model import Account, Component, Method, Owner, Phase
 from submeter.units import NS_PER_S
 
@@ -105,6 +106,8 @@ class Reader:
 
     def __init__(self, connection: sqlite3.Connection, backend: str | None = None) -> None:
         self._connection = connection
+        version = version_of(connection)
+        self.newer = version if version > VERSION else 0
         connection.execute("BEGIN")
         try:
             ledger = chains.ledger_id(connection)

@@ -84,6 +84,11 @@ def _notes(reader: Reader, totals: list[Total], question: Question) -> Iterator[
     elif question.since_s is not None and question.since_s < first_s:
         begin = question.zone.local(first_s).isoformat(sep=" ", timespec="seconds")
         yield f"The ledger begins at {begin}: it knows nothing of the time before."
+    if reader.newer:
+        yield (
+            f"This ledger is of version {reader.newer}, written by a newer submeter: what it keeps "
+            "elsewhere than this one does, as the newest hour may be, is not in this report."
+        )
     others = [backend for backend in reader.backends if backend != reader.backend]
     if others:
         yield f"Not in this report: the GPUs of {', '.join(others)} in the same ledger."

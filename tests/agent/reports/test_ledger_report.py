@@ -1,12 +1,15 @@
 """A real ledger asked: times, sums, quality, and what it doesn't know."""
 
 import itertools
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from submeter.errors import InputError, StateUnusable
+from submeter.ledger.opening import open_store
+from submeter.ledger.schema import FILE_NAME
 from submeter.model import Component, Method, Phase
 from submeter.reports.ledger import from_ledger
 from submeter.reports.moments import zone
@@ -76,6 +79,22 @@ def test_simulated_boards_are_never_taken_for_real_ones(ledger: Callable[..., Pa
     found = from_ledger(ledger({NOW_S - 60: [use]}, backend="mock"), Question(), NOW_S)
     assert found.origin.backend == "mock"
     assert "Simulated" in found.origin.notices[0]
+
+
+def test_a_newer_ledger_is_read_as_far_as_it_is_known(small: Path) -> None:
+    open_store(small, "nvml", NOW_S * 1_000_000_000)[0].finish()
+    connection = sqlite3.connect(small / FILE_NAME, isolation_level=None)
+    connection.execute("CREATE TABLE of_the_future (x)")
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    found = from_ledger(small, Question(), NOW_S)
+    assert found.total_uj == TOTAL_UJ
+    assert any("version 99" in notice for notice in found.origin.notices)
+    connection = sqlite3.connect(small / FILE_NAME, isolation_level=None)
+    connection.execute("DROP TABLE days")
+    connection.close()
+    with pytest.raises(StateUnusable, match="of version 99, this submeter reads"):
+        from_ledger(small, Question(), NOW_S)
 
 
 def test_progress_is_told_and_no_ledger_is_an_error(small: Path, tmp_path: Path) -> None:

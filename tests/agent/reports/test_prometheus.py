@@ -14,6 +14,7 @@ import pytest
 from submeter import cli
 from submeter.errors import InputError, SubmeterError
 from submeter.model import Method, Phase
+from submeter.reports import presentations
 from submeter.reports._server import server
 from submeter.reports.moments import zone
 from submeter.reports.presentations import load
@@ -179,7 +180,7 @@ def test_no_answer_at_all_is_an_error_with_the_query(fake: Fake, reply: Reply, s
 
 
 def test_a_server_that_is_down_or_slow_is_an_error(fake: Fake) -> None:
-    with pytest.raises(SubmeterError, match="can't be reached"):
+    with pytest.raises(SubmeterError, match=r"sum by \(gpu.*increase.*can't be reached"):
         from_prometheus("http://127.0.0.1:1", Question(), NOW_S)
     released = threading.Event()
 
@@ -189,10 +190,30 @@ def test_a_server_that_is_down_or_slow_is_an_error(fake: Fake) -> None:
 
     fake.answers.append(("", slow))
     began = time.monotonic()
-    with pytest.raises(SubmeterError, match=r"no answer within 0\.1 s"):
+    with pytest.raises(SubmeterError, match=r"sum by \(gpu.*increase.*no answer within 0\.1 s"):
         from_prometheus(fake.url, Question(), NOW_S, patience_s=0.1)
     released.set()
     assert time.monotonic() - began < 9
+
+
+def test_a_query_that_is_too_slow_leaves_the_others_marked_as_partial(fake: Fake) -> None:
+    released = threading.Event()
+
+    def slow(_: dict[str, str]) -> Reply:
+        released.wait(10)
+        return vector()
+
+    fake.answers.append(("unmetered", slow))
+    fake.on("submeter_energy_joules_total", vector((A, "5")))
+    report = from_prometheus(fake.url, Question(("phase",)), NOW_S, patience_s=0.5)
+    released.set()
+    assert report.total_uj == 5_000_000
+    (problem,) = report.quality.problems
+    assert "submeter_unmetered_seconds_total" in problem
+    assert "no answer within 0.5 s" in problem
+    for name in presentations.available():
+        content = presentations.load(name).render(report)
+        assert b"partial" in content.lower() or name == "csv", name
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Where a ledger is kept: nowhere that others can write, turn elsewhere, or lose."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,25 @@ def test_looking_makes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
     (tmp_path / "file").write_text("")
     assert "can't be made" in problem(tmp_path / "file" / "b")
+
+
+def test_a_second_agent_is_refused_and_the_kernel_lets_go_of_a_killed_one(tmp_path: Path) -> None:
+    hold = (
+        "import sys, time; from pathlib import Path; from submeter.runtime.state import held\n"
+        "with held(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+    )
+    state = tmp_path / "state"
+    first = subprocess.Popen([sys.executable, "-c", hold, str(state)], stdout=subprocess.PIPE)
+    try:
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"held\n"
+        said = rf"another agent \(PID {first.pid}\)"
+        with pytest.raises(StateUnusable, match=said) as caught, held(state):
+            raise AssertionError
+        assert caught.value.exit_code == 73
+        assert "another agent" in problem(state)
+    finally:
+        first.kill()
+        first.communicate()
+    with held(state):
+        assert problem(state) != ""

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import sqlite3
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from submeter import cli
 from submeter.ledger.audit import audit
 from submeter.ledger.reader import open_reader
 from submeter.ledger.schema import FILE_NAME, MIGRATIONS, TABLES, migrate, version_of
 
 FAR_S = 1 << 40
+OPERATORS = Path(__file__).parents[3] / "docs/operators.md"
 
 
 def total_uj(directory: Path) -> int:
@@ -74,6 +77,22 @@ def test_a_copy_at_any_moment_is_a_ledger(
         writer.join()
     assert before_uj > 0
     assert made.store._folded > 0
+
+
+def test_the_copy_that_operators_are_told_to_make_is_a_ledger(
+    books: Callable[..., Any], tmp_path: Path
+) -> None:
+    made = books()
+    for _ in range(5):
+        made.book("GPU-1", 10, [("a", 5)])
+    text = OPERATORS.read_text()
+    (command,) = (line for line in text.splitlines() if "cp /var/lib/submeter/ledger*" in line)
+    command = command.replace("/var/lib/submeter", str(made.directory))
+    command = command.replace("/root/copy", str(tmp_path / "copy"))
+    subprocess.run(["/bin/sh", "-ec", command], check=True)
+    made.book("GPU-1", 10, [("a", 5)])
+    assert cli.main(["verify", "--state-dir", str(tmp_path / "copy")]) == 0
+    assert total_uj(tmp_path / "copy") == 25
 
 
 @pytest.mark.parametrize("name", ["*.log", FILE_NAME, "*"])

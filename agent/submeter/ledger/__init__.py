@@ -11,7 +11,7 @@
 | load, opening  | going on from a file; setting a damaged one aside and saving what can be saved |
 | wreck, proof   | what can be read of a damaged one, and what of that can be proved              |
 | parts, salvage | these put together, and written to a new one                                   |
-| reader         | who used how much when, for reports                                            |
+| reader, pieces | who used how much when, for reports                                            |
 | audit          | whether anything was changed, for `submeter verify`                            |
 """
 

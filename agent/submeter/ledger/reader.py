@@ -36,19 +36,18 @@ the energy for its series, plus the same for workload "(corrected)"; they sum to
 """
 
 import sqlite3
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import islice, takewhile
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from submeter.errors import StateUnusable
 from submeter.ledger import chains
-from submeter.ledger.book import SYNCED_FROM_S, Tip
+from submeter.ledger.book import SYNCED_FROM_S
+from submeter.ledger.ends import End
 from submeter.ledger.files import reading
-from submeter.ledger.load import checked_open
+from submeter.ledger.pieces import Piece, Wanted
 from submeter.ledger.records import Gpu, Series, Session
 from submeter.ledger.rows import LEVELS, QUARTER_S, TOP, Cover, Row, decode
 from submeter.ledger.schema import VERSION, version_of
@@ -57,24 +56,6 @@ from submeter.units import NS_PER_S
 
 CORRECTED: Final = Owner(Phase.UNATTRIBUTED, workload="(corrected)")
 """Who has the energy that a correction took from a series."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What one GPU used in [start_s, end_s)."""
-
-    gpu: Gpu
-    start_s: int
-    end_s: int
-    energy: tuple[tuple[Series, int], ...]  # µJ; each series once
-    metered_ns: int = 0
-    facts: Mapping[str, int] = field(default_factory=dict)
-    exact: bool = True  # False: an edge is inside it
-
-    @property
-    def sum_uj(self) -> int:
-        """All energy of the piece."""
-        return sum(energy_uj for _, energy_uj in self.energy)
 
 
 class Total(NamedTuple):
@@ -132,7 +113,7 @@ class Reader:
                 (gpu for gpu in known if gpu.backend == self.backend),
                 key=lambda gpu: (gpu.position, gpu.id),
             )
-            self._ends = {gpu.id: _End(connection, gpu.id) for gpu in self.gpus}
+            self._ends = {gpu.id: End(connection, gpu.id) for gpu in self.gpus}
         finally:
             connection.execute("COMMIT")
         self._boot_ids = {session.id: session.boot_id for session in self.sessions}
@@ -156,14 +137,14 @@ class Reader:
         row that was changed since it was written so far that it can't be read; `submeter verify`
         finds every change.
         """
-        wanted = _Wanted(since_s, until_s, tuple(sorted({since_s, until_s, *edges})))
+        wanted = Wanted(since_s, until_s, tuple(sorted({since_s, until_s, *edges})))
         for gpu in self.gpus:
             yield from self._of_gpu(gpu, wanted)
             yield from self._corrections_of(gpu, wanted)
 
     # ---- rows ------------------------------------------------------------------------------
 
-    def _of_gpu(self, gpu: Gpu, wanted: "_Wanted | None") -> Iterator[Piece]:
+    def _of_gpu(self, gpu: Gpu, wanted: Wanted | None) -> Iterator[Piece]:
         end = self._ends[gpu.id]
         for level in range(TOP, -1, -1):
             yield from self._rows(gpu, wanted, level, end.covered[level], end.tips[level])
@@ -173,7 +154,7 @@ class Reader:
                 yield piece
 
     def _rows(
-        self, gpu: Gpu, wanted: "_Wanted | None", level: int, after: int, until: int
+        self, gpu: Gpu, wanted: Wanted | None, level: int, after: int, until: int
     ) -> Iterator[Piece]:
         """The rows numbered (after, until] of a level, those that an edge cuts by their parts."""
         below: int | None = None
@@ -198,7 +179,7 @@ class Reader:
                 numbers = None if begins is None else range(begins, row.cover.below)
                 yield from self._parts(gpu, wanted, level, piece, numbers)
 
-    def _quarters(self, hour: Piece, row: Row, wanted: "_Wanted") -> Iterator[Piece]:
+    def _quarters(self, hour: Piece, row: Row, wanted: Wanted) -> Iterator[Piece]:
         """The quarters of an hour, as far as they are wanted."""
         for which, quarter in sorted(row.quarters.items(), key=lambda item: item[0]):
             start_s = hour.start_s + which * QUARTER_S
@@ -210,7 +191,7 @@ class Reader:
                 yield Piece(hour.gpu, *span, energy, quarter.metered_ns, quarter.facts)
 
     def _parts(
-        self, gpu: Gpu, wanted: "_Wanted", level: int, piece: Piece, numbers: range | None
+        self, gpu: Gpu, wanted: Wanted, level: int, piece: Piece, numbers: range | None
     ) -> Iterator[Piece]:
         """The rows that a row covers, numbered above ``numbers.start`` up to ``stop``; where one
         of them was removed, the row itself."""
@@ -250,7 +231,7 @@ class Reader:
         energy = tuple((self.series[series], uj) for series, uj in row.energy_uj.items())
         return Piece(gpu, start_s, start_s + width_s, energy, row.metered_ns, row.facts)
 
-    def _corrections_of(self, gpu: Gpu, wanted: "_Wanted") -> Iterator[Piece]:
+    def _corrections_of(self, gpu: Gpu, wanted: Wanted) -> Iterator[Piece]:
         for _, number, start_s, level, _, series, energy_uj, *_ in self._corrections:
             if number != gpu.id or not wanted.has(int(str(start_s))):
                 continue
@@ -287,67 +268,3 @@ class Reader:
             if row.start_s >= SYNCED_FROM_S and self._boot_ids.get(row.session) == boot_id
         ]
         return min(same, default=0) if boot_id else 0
-
-
-class _Wanted(NamedTuple):
-    since_s: int
-    until_s: int
-    edges: tuple[int, ...]
-
-    def has(self, start_s: int) -> bool:
-        return self.since_s <= start_s < self.until_s
-
-    def touches(self, piece: Piece) -> bool:
-        return piece.start_s < self.until_s and piece.end_s > self.since_s
-
-    def cuts(self, piece: Piece, width_s: int) -> bool:
-        """Whether every edge inside the piece is between two parts of that width."""
-        first = bisect_right(self.edges, piece.start_s)
-        return all(
-            edge % width_s == piece.start_s % width_s
-            for edge in takewhile(lambda edge: edge < piece.end_s, islice(self.edges, first, None))
-        )
-
-    def contains(self, piece: Piece) -> bool:
-        """Whether the piece is between two neighbouring edges."""
-        if not self.has(piece.start_s):
-            return False
-        after = bisect_right(self.edges, piece.start_s)
-        return piece.end_s <= self.edges[after]
-
-
-class _End:
-    """How far the chains of a GPU had come, read in one transaction."""
-
-    def __init__(self, connection: sqlite3.Connection, gpu: int) -> None:
-        self.tips = [0] * len(LEVELS)
-        self.covered = [0] * len(LEVELS)  # up to there, rows are in longer ones
-        self.last: Row | None = None
-        before = Tip(0, b"")
-        for level in range(TOP, -1, -1):
-            table = LEVELS[level].name
-            found = connection.execute(
-                f"SELECT seq, start_s, body, hash FROM {table} WHERE gpu = ? "  # noqa: S608
-                "ORDER BY seq DESC LIMIT 1",
-                (gpu,),
-            ).fetchone()
-            if found is None:
-                continue
-            self.tips[level] = found[0]
-            row = decode(level, found[1], found[2])
-            before = Tip(found[0], found[3])
-            self.last = row
-            if row.cover is not None:
-                self.covered[level - 1] = row.cover.below
-        self.open = self._open(connection, gpu, before)
-        self.last = self.open or self.last
-
-    def _open(self, connection: sqlite3.Connection, gpu: int, before: Tip) -> Row | None:
-        found = connection.execute(
-            "SELECT start_s, body, state, hash FROM open WHERE gpu = ?", (gpu,)
-        ).fetchone()
-        if found is None:
-            return None
-        if self.tips[0] == 0:
-            return decode(0, found[0], found[1])
-        return checked_open(before, gpu, found)

@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 from submeter.errors import InputError
 from submeter.ledger.book import SYNCED_FROM_S
-from submeter.ledger.reader import Piece, open_reader
+from submeter.ledger.pieces import Piece
+from submeter.ledger.reader import open_reader
 from submeter.model import Component, Phase
 from submeter.reports.moments import Zone
 from submeter.reports.question import Question

@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 
 from submeter.footprint.rates import Schedule
 from submeter.ledger.book import SYNCED_FROM_S
-from submeter.ledger.reader import Piece, Reader, Total, open_reader
+from submeter.ledger.pieces import Piece
+from submeter.ledger.reader import Reader, Total, open_reader
 from submeter.reports.calendar import UNITS, Bucket, buckets, edges, timeline_unit
 from submeter.reports.question import Question
 from submeter.reports.record import Origin, Report

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from submeter.errors import InputError, SubmeterError
 from submeter.footprint.rates import Schedule
-from submeter.ledger.reader import Piece
+from submeter.ledger.pieces import Piece
 from submeter.ledger.records import Gpu, Series
 from submeter.model import Account, Component, Method, Owner, Phase
 from submeter.reports._server import PATIENCE_S, Answer, QueryFailed, Server, Value, server

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from submeter import __version__
 from submeter.footprint.rates import Schedule
-from submeter.ledger.reader import Piece
+from submeter.ledger.pieces import Piece
 from submeter.ledger.records import Gpu, Series
 from submeter.model import Component, Method, Phase
 from submeter.reports.calendar import UNITS, Bucket

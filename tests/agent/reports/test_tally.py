@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submeter.ledger.reader import Piece
+from submeter.ledger.pieces import Piece
 from submeter.ledger.records import Gpu, Series
 from submeter.model import Account, Component, Method, Owner, Phase
 from submeter.reports.calendar import UNITS, buckets

@@ -42,7 +42,8 @@ test-real: $(VENV)/.installed-dev ## with a real Podman, Slurm and codecarbon, a
 	        -o Dir::Cache::archives=$(REAL)/debs install podman runc slurmctld slurmd munge slurm-client && \
 	    for each in $(REAL)/debs/*.deb; do dpkg-deb -x $$each $(REAL) || exit 1; done; }
 	@test -d $(REAL)/codecarbon || $(PIP) install --target $(REAL)/codecarbon 'codecarbon>=3.3,<3.4'
-	PYTHONPATH=$(REAL)/codecarbon $(BIN)/pytest tests/exporters/test_codecarbon.py
+	PYTHONPATH=$(REAL)/codecarbon $(BIN)/pytest tests/exporters/test_codecarbon.py \
+	    tests/agent/footprint/test_grid.py
 	SUBMETER_REAL_TOOLS=$(REAL) $(BIN)/pytest tests/e2e/test_real_managers.py $(ARGS)
 
 test-ledger: $(VENV)/.installed-dev ## 1,000 kills, every byte of a ledger flipped, every length: 10 minutes

@@ -76,5 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _tell(outcome: "Outcome", grams: float, grams_per_kwh: float) -> None:
     lines = outcome.lines()
     if not math.isnan(outcome.joules):
-        lines.append(f"  {grams:.4g} gCO2e at {grams_per_kwh:g} g/kWh (--carbon)")
+        whose = "--carbon"
+        if grams_per_kwh == DEFAULT_GRAMS_PER_KWH:
+            whose = "the world's mean; yours with --carbon"
+        lines.append(f"  {grams:.4g} gCO2e at {grams_per_kwh:g} g/kWh ({whose})")
     print("\n".join(lines), file=sys.stderr)

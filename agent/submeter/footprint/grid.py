@@ -42,11 +42,11 @@ def ask(place: Place) -> Intensity:
         done = subprocess.run(  # noqa: S603  our own program
             command, capture_output=True, timeout=_PATIENCE_S, check=False, stdin=subprocess.DEVNULL
         )
-        answer: Any = json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else {}
-        if "error" in answer:
-            raise InputError(str(answer["error"]))
-        return Intensity(float(answer["g_per_kwh"]), str(answer["source"]))
-    except (OSError, ValueError, KeyError, TypeError, subprocess.TimeoutExpired) as error:
+        said: Any = json.loads(done.stdout.splitlines()[-1])
+        if "error" in said:
+            raise InputError(str(said["error"]))
+        return Intensity(float(said["g_per_kwh"]), str(said["source"]))
+    except (OSError, ValueError, LookupError, TypeError, subprocess.TimeoutExpired) as error:
         raise InputError(f"codecarbon gave no factor: {error!r:.200}") from error
 
 

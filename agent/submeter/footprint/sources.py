@@ -8,7 +8,6 @@ from submeter.config import Config
 from submeter.errors import InputError
 from submeter.footprint import grid
 from submeter.footprint.factors import NO_CURRENCY, Factor, Quantity, currency, micro
-from submeter.footprint.table import read_table
 
 SECTION: Final = "footprint"
 _FLAT: Final = (Quantity.PUE, Quantity.WUE, Quantity.WUE_SOURCE, Quantity.CARBON, Quantity.PRICE)
@@ -19,10 +18,7 @@ def configured(
 ) -> tuple[Factor, ...]:
     """The factors of a configuration, least binding first: codecarbon's for the place, single
     figures, the table's rows. Raises InputError that points to what is wrong."""
-    section = config.footprint
-    rows = [*_place(config, ask), *_flat(config)]
-    if section.table is not None:
-        rows += read_table(section.table)
+    rows = [*_place(config, ask), *_flat(config), *_table(config)]
     codes = {row.currency for row in rows if row.currency}
     if len(codes) > 1:
         raise config.error(
@@ -36,15 +32,27 @@ def check(config: Config) -> None:
     configured(config, lambda place: grid.Intensity(0.0, str(place)))
 
 
-def overriding(config: Config, source: str = "--set") -> tuple[Factor, ...]:
+def overriding(
+    config: Config,
+    source: str = "--set",
+    ask: Callable[[grid.Place], grid.Intensity] = grid.ask,
+) -> tuple[Factor, ...]:
     """Those that were given on the command line: they are meant for all of a report."""
-    table = config.footprint.table
     given = config.origin(f"{SECTION}.table").source == source
-    rows = read_table(table) if table is not None and given else ()
+    rows = _table(config) if given else ()
     flat = (
         row for row in _flat(config) if config.origin(f"{SECTION}.{row.quantity}").source == source
     )
-    return (*flat, *rows)
+    places = {config.origin(f"{SECTION}.{key}").source for key in ("country", "region", "cloud")}
+    return (*(_place(config, ask) if source in places else ()), *flat, *rows)
+
+
+def _table(config: Config) -> tuple[Factor, ...]:
+    if config.footprint.table is None:
+        return ()
+    from submeter.footprint.table import read_table
+
+    return read_table(config.footprint.table)
 
 
 def _flat(config: Config) -> Iterator[Factor]:

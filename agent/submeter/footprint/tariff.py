@@ -8,7 +8,6 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 DAY: Final = 24 * 60
 WEEK: Final = 7 * DAY
@@ -78,6 +77,8 @@ def zone_of(name: str) -> tzinfo:
     """The time zone. Raises ValueError where there is none of that name."""
     if name == "UTC":
         return UTC  # needs no database
+    from zoneinfo import ZoneInfo
+
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:

@@ -8,6 +8,13 @@ from submeter.footprint.outlooks import Estimate, Outlooks
 from submeter.reports.presentations._columns import columns
 
 SCHEMA: Final = 1
+_INPUTS: Final = {
+    "servers": "servers",
+    "watts": "W",
+    "gigawatts": "GW",
+    "megawatt_hours": "MWh",
+    "home_megawatt_hours": "MWh a home",
+}
 
 
 class Outlook(NamedTuple):
@@ -149,6 +156,11 @@ def _measured(measured: Measured) -> dict[str, Any]:
     }
 
 
+def inputs_text(estimate: Estimate) -> str:
+    """The stated inputs of an estimate in words."""
+    return ", ".join(f"{_shown(value)} {_INPUTS[name]}" for name, value in estimate.inputs.items())
+
+
 def _estimate(each: Estimate) -> list[str]:
     unit = "" if each.unit == "TWh/yr" else f" {each.unit}"
     return [
@@ -156,7 +168,7 @@ def _estimate(each: Estimate) -> list[str]:
         _range(each.published, each.digits),
         "agrees" if each.agrees else "DIFFERS",
         each.what,
-        ", ".join(f"{name} {_shown(value)}" for name, value in each.inputs.items()),
+        inputs_text(each),
     ]
 
 

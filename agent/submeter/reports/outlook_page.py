@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from submeter import __version__
 from submeter.footprint.fleet import FORMULA
-from submeter.reports.outlook import Outlook, fleet_lines, inference_line
+from submeter.reports.outlook import Outlook, fleet_lines, inference_line, inputs_text
 from submeter.reports.presentations._plots import safe
 
 _WIDTH: Final = 1_000
@@ -103,7 +103,7 @@ def _shape(bar: _Bar, y: int, most: float) -> str:
 def _estimates(outlook: Outlook) -> str:
     lines = "".join(
         f"<tr><td><code>{safe(each.id)}</code><br>{safe(each.what)}</td>"
-        f"<td>{safe(', '.join(f'{name} {value}' for name, value in each.inputs.items()))}<br>"
+        f"<td>{safe(inputs_text(each))}<br>"
         f"{safe(each.formula)}</td>"
         f'<td class="n">{" to ".join(f"{one:,.{each.digits + 1}f}" for one in each.computed)}'
         f" {safe(each.unit)}</td>"

@@ -3,18 +3,20 @@
 import logging
 import threading
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from submeter.clock import Clock
 from submeter.config import Config
 from submeter.errors import InputError
-from submeter.footprint import live
 from submeter.footprint.factors import Factor
 from submeter.footprint.history import note, note_live, read_history
 from submeter.footprint.pricing import Pricer
 from submeter.footprint.rates import Factors
 from submeter.footprint.sources import configured
 from submeter.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from submeter.footprint import live
 
 _log = logging.getLogger(__name__)
 
@@ -27,11 +29,13 @@ def rows_of(config: Config) -> tuple[Factor, ...]:
     return configured(config)
 
 
-def place_of(config: Config) -> live.Place | None:
+def place_of(config: Config) -> "live.Place | None":
     """Where to ask for the carbon intensity of now; None: nowhere. Raises InputError."""
     section = config.footprint
     if section.live_url is None:
         return None
+    from submeter.footprint import live  # with urllib: 2 MB that only those pay who ask
+
     try:
         return live.place(section.live_url, section.live_token_file, int(section.live_max_age_s))
     except InputError as error:
@@ -53,7 +57,7 @@ class LiveIntensity:
 
     def __init__(
         self,
-        where: live.Place,
+        where: "live.Place",
         interval_s: float,
         directory: Path,
         clock: Clock,
@@ -88,6 +92,8 @@ class LiveIntensity:
 
     def refresh(self) -> float:
         """Asks once; how long to wait until the next time."""
+        from submeter.footprint import live
+
         try:
             row = live.ask(self._where, self._now_s())
         except live.NoFactor as error:

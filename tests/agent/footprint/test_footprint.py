@@ -215,6 +215,9 @@ def test_a_configuration_names_its_factors(tmp_path: Path) -> None:
         (Quantity.PRICE, 280_000, "XXX"),
     ]
     assert [row.quantity for row in overriding(config)] == [Quantity.PUE, Quantity.PRICE]
+    config = load(None, [Override("footprint.country", "DEU")], {"HOME": str(tmp_path)})
+    said = overriding(config, ask=lambda place: grid.Intensity(380.95, place.country))
+    assert [(row.micro, row.source) for row in said] == [(380_950_000, "DEU")]
 
 
 @pytest.mark.parametrize(

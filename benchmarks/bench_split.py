@@ -1,6 +1,7 @@
 """How well unlike processes on one GPU are told apart, beside utilisation-proportional splitting.
 
-    python benchmarks/bench_split.py [--scenarios 300] [--seconds 3600] [--plot FILE.svg] [--shapes]
+    python benchmarks/bench_split.py [--scenarios 300] [--first 0] [--seconds 3600]
+                                     [--plot FILE.svg] [--shapes]
 
 Every scenario: 2–8 processes, watts per unit of SM time within 10×, the same learner code as the
 agent's. Once with utilisation as the driver's ring gives it, once noise-free. Misattributed is
@@ -21,6 +22,7 @@ from split_plot import plot
 from split_scenarios import Course, Second, courses, hour
 
 from submeter.attribution import Party, Sharing
+from submeter.attribution.learnt import Prior
 from submeter.attribution.tab import Tab
 from submeter.model import Floors, Owner, Phase, ProcessKey
 from submeter.units import UJ_PER_J
@@ -49,7 +51,7 @@ class Oracle:
     """Knows the true watts per unit of SM time."""
 
     exact = False
-    floor_error_watts = 0.0
+    floor: Prior | None = None
 
     def __init__(self, watts: Sequence[float]) -> None:
         self._watts = watts
@@ -135,18 +137,19 @@ class Contest:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, add_help=True)
     parser.add_argument("--scenarios", type=int, default=300)
+    parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--seconds", type=int, default=3600)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--shapes", action="store_true")
     arguments = parser.parse_args()
     began = time.process_time()
     outcomes: list[Outcome] = []
-    for seed in range(arguments.scenarios):
+    for seed in range(arguments.first, arguments.first + arguments.scenarios):
         found = courses(seed, arguments.seconds)
         seconds = list(hour(seed, found, arguments.seconds, linear=not arguments.shapes))
         outcomes += Contest(found, noisy=True).run(seconds)
         outcomes += Contest(found, noisy=False).run(seconds[: MOMENTS_S[0]])
-        print(f"\r{seed + 1}/{arguments.scenarios}", end="", file=sys.stderr)
+        print(f"\r{seed + 1 - arguments.first}/{arguments.scenarios}", end="", file=sys.stderr)
     print(file=sys.stderr)
     report(outcomes)
     print(f"{time.process_time() - began:.0f} s of one core")

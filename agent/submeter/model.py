@@ -41,7 +41,7 @@ class Method(StrEnum):
     """How a joule was split: part of every posting, so no figure is without its provenance."""
 
     EXCLUSIVE = "exclusive"  # one holder
-    WEIGHTED = "weighted"  # SM time × learnt watts per unit of SM time
+    WEIGHTED = "weighted"  # SM time × learnt watts; with video engines' time, × assumed ones
     PROPORTIONAL = "proportional"  # SM time
     MIG = "mig"
     EQUAL = "equal"  # between holders: the floor, and all when the driver says that none worked

@@ -4,7 +4,7 @@ A call's percents are of the time since the call before; the power of just that 
 movement of the energy counter between the readings that stood when the calls were made.
 """
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from submeter.attribution import Party, Programs, Sharing, dynamic_uj, instance_time
@@ -18,6 +18,10 @@ _GONE_NS: Final = 2 * _STALE_NS
 _LONGEST_NS: Final = 3 * NS_PER_S
 _SHORTEST_NS: Final = NS_PER_S // 2
 _PPM_PER_PERCENT: Final = 10_000
+_SM_PER_VIDEO: Final = 10
+"""Time of an encoder or decoder counts as a tenth of SM time until it is learnt what it draws: an
+assumption, since nobody publishes a measurement. They are engines beside the SMs (NVENC Application
+Note), and utilisation of the SMs, and of the GPU, doesn't have them in it."""
 
 OwnerOf = Callable[[ProcessKey | None], Owner]
 
@@ -30,6 +34,7 @@ class _SmTime(NamedTuple):
     by_instance: dict[int, int]
     elapsed_ns: int
     at_ns: int
+    video: bool = False  # time of video engines is in it
 
     def of(self, held: Sequence[Held], met: Container[int]) -> tuple[list[int], int]:
         """Of each holder, and of those that never were known as holders: who was, and is gone, did
@@ -50,23 +55,22 @@ class Signals:
         self._before: Reading | None = None
         self._busy: Activity | None = None
         self._met: dict[int, int] = {}  # PIDs of holders, and when they were last there
+        self._list: tuple[Held, ...] | None = None
+        self._meet_ns = 0
 
     def take(self, watch: GpuWatch, now_ns: int, floors: Floors | None, owner_of: OwnerOf) -> None:
         """All utilisation calls since the last settlement. Without a new one the last one stands
         in, for as long as the driver's own ring is long. ``floors`` None: the board was never
         seen quiet while it was held."""
         held = watch.held or ()
-        for one in held:
-            self._met[one.holder.pid] = now_ns
-        if len(self._met) > len(held):
-            self._met = {pid: at for pid, at in self._met.items() if now_ns - at < _GONE_NS}
-        self.sharing.present({one.key: owner_of(one.key) for one in held if one.key is not None})
+        self._meet(held, now_ns, owner_of)
         by_pid: dict[int, int] = {}
         by_instance: dict[int, int] = {}
-        elapsed_ns = 0
+        elapsed_ns, video = 0, False
         while watch.batches:
             batch = watch.batches.popleft()
             elapsed_ns += batch.elapsed_ns
+            video = video or _is_video(batch)
             of_batch = _sm_time(batch, now_ns)
             for total, more in ((by_pid, of_batch.by_pid), (by_instance, of_batch.by_instance)):
                 for number, used in more.items():
@@ -74,9 +78,20 @@ class Signals:
             self._notice(batch)
             self._learn(batch, of_batch, held, floors)
         if elapsed_ns:
-            self._sm_time = _SmTime(by_pid, by_instance, elapsed_ns, now_ns)
+            self._sm_time = _SmTime(by_pid, by_instance, elapsed_ns, now_ns, video)
         elif self._sm_time is not None and now_ns - self._sm_time.at_ns > _STALE_NS:
             self._sm_time = None
+
+    def _meet(self, held: tuple[Held, ...], now_ns: int, owner_of: OwnerOf) -> None:
+        """Who is there: looked at when the list is another, which it is every few seconds."""
+        if held is self._list and now_ns < self._meet_ns:
+            return
+        self._list, self._meet_ns = held, now_ns + _STALE_NS
+        for one in held:
+            self._met[one.holder.pid] = now_ns
+        if len(self._met) > len(held):
+            self._met = {pid: at for pid, at in self._met.items() if now_ns - at < _GONE_NS}
+        self.sharing.present({one.key: owner_of(one.key) for one in held if one.key is not None})
 
     def usage(
         self, interval: Interval, held: tuple[Held, ...] | None, floors: Floors, owner_of: OwnerOf
@@ -84,8 +99,8 @@ class Signals:
         """Who held the GPU during the interval, and by what to split its work."""
         if held is None:
             return None
-        owners = tuple(owner_of(one.key) for one in held)
-        migs = tuple(one.holder.mig for one in held)
+        owners = tuple([owner_of(one.key) for one in held])
+        migs = tuple([one.holder.mig for one in held])
         usage = Usage(holders=owners, mig=migs if any(migs) else ())
         sm_time = self._sm_time
         if sm_time is None:
@@ -95,13 +110,12 @@ class Signals:
         used, foreign = sm_time.of(held, self._met)
         if len(held) < 2 and not foreign:
             return usage
-        parties = [
-            Party(one.key, owner, one.holder.mig) for one, owner in zip(held, owners, strict=True)
-        ]
-        weights, foreign_weight = self._weights(interval, parties, used, foreign, floors)
+        worked = {i: time for i, time in enumerate(used) if time}
+        parties = {i: Party(held[i].key, owners[i], migs[i]) for i in worked}
+        weights, foreign_weight = self._weights(interval, parties, worked, foreign, floors)
         return Usage(
             holders=owners,
-            sm_time=dict(enumerate(used)),
+            sm_time=worked,
             foreign_sm_time=foreign,
             mig=usage.mig,
             weights=weights,
@@ -127,17 +141,22 @@ class Signals:
 
     def activity(self, watch: GpuWatch) -> Activity | None:
         """What the driver says of the GPU's utilisation; on a partitioned GPU, where it says
-        nothing of the whole, that of the busiest instance."""
+        nothing of the whole, that of the busiest instance. A video engine that works is not in
+        what it says, but no quiet either."""
         activity = watch.activity
-        if activity is None or activity.utilization_percent is not None or not self._busy:
+        if activity is None or activity.utilization_percent or not self._busy:
             return activity
         return self._busy if activity.at_ns - self._busy.at_ns < _STALE_NS else activity
 
     def _notice(self, batch: Batch) -> None:
         self._busy = None
-        if batch.instances and batch.reading is not None:
+        if batch.reading is None:
+            return
+        if batch.instances:
             most_ppm = max(instance.sm_ppm for instance in batch.instances)
             self._busy = Activity(batch.reading.at_ns, -(-most_ppm // _PPM_PER_PERCENT))
+        elif _is_video(batch):
+            self._busy = Activity(batch.reading.at_ns, 1)
 
     def _learn(
         self, batch: Batch, sm_time: _SmTime, held: tuple[Held, ...], floors: Floors | None
@@ -162,41 +181,51 @@ class Signals:
     def _weights(
         self,
         interval: Interval,
-        parties: list[Party],
-        used: list[int],
+        parties: Mapping[int, Party],
+        worked: Mapping[int, int],
         foreign: int,
         floors: Floors,
     ) -> tuple[dict[int, int] | None, int]:
+        """By holder; processes that can't be told apart are one party, and share equally. None:
+        SM time alone says it."""
         assert self._sm_time is not None
         duration_ns = interval.end_ns - interval.start_ns
         scale = duration_ns / self._sm_time.elapsed_ns / 100 / NS_PER_S
         sm_s: dict[Party, float] = {}
-        for party, time in zip(parties, used, strict=True):
-            if time:
-                sm_s[party] = sm_s.get(party, 0.0) + time * scale
+        sharers: dict[Party, int] = {}
+        for i, party in parties.items():
+            sm_s[party] = sm_s.get(party, 0.0) + worked[i] * scale
+            sharers[party] = sharers.get(party, 0) + 1
         stranger = Party(None, None)
-        sm_s[stranger] = foreign * scale
+        if foreign:
+            sm_s[stranger] = foreign * scale
         energy_uj = dynamic_uj(interval, floors)
-        allotment = self.sharing.allot(sm_s, energy_uj, duration_ns / NS_PER_S)
-        if not allotment.learnt:
+        allotment = self.sharing.allot(
+            sm_s, energy_uj, duration_ns / NS_PER_S, interval.energy_uj - energy_uj
+        )
+        if not allotment.learnt and not self._sm_time.video:
             return None, 0
-        weights: dict[int, int] = {}
-        for i, (party, time) in enumerate(zip(parties, used, strict=True)):
-            if time:
-                weights[i] = allotment.weights.get(party, 0) // parties.count(party)
-        return weights, allotment.weights.get(stranger, 0)
+        got = allotment.weights
+        weights = {i: got.get(party, 0) // sharers[party] for i, party in parties.items()}
+        return weights, got.get(stranger, 0)
 
 
 def _sm_time(batch: Batch, now_ns: int) -> _SmTime:
     by_pid: dict[int, int] = {}
     for sample in batch.samples:
+        video_percent = sample.encoder_percent + sample.decoder_percent
         used = sample.sm_percent * batch.elapsed_ns
+        used += video_percent * batch.elapsed_ns // _SM_PER_VIDEO
         by_pid[sample.pid] = by_pid.get(sample.pid, 0) + used
     by_instance = {
         one.gpu_instance: one.sm_ppm * one.slices * batch.elapsed_ns // _PPM_PER_PERCENT
         for one in batch.instances
     }
     return _SmTime(by_pid, by_instance, batch.elapsed_ns, now_ns)
+
+
+def _is_video(batch: Batch) -> bool:
+    return any(sample.encoder_percent or sample.decoder_percent for sample in batch.samples)
 
 
 def _watts(before: Reading, after: Reading) -> float | None:

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
-from submeter.attribution import Programs
+from submeter.attribution import Programs, split
 from submeter.model import (
+    Activity,
+    Component,
     EnergySource,
     Floors,
     Holder,
     Interval,
+    Method,
     Owner,
     Phase,
     ProcessKey,
@@ -154,3 +157,51 @@ def test_time_alone_teaches_where_the_floor_is_known(signals: Signals) -> None:
     assert weights is not None
     assert weights.learnt
     assert weights.of(A.key) == pytest.approx(400, rel=0.05)
+
+
+def video(seconds: int, signals: Signals) -> dict[ProcessKey | None, int]:
+    """a computes by turns and draws 400 W per SM time, b encodes by turns of its own and draws
+    60 W per encoder time; the floor is 100 W. µJ of work booked."""
+    energy_uj = 0
+    booked = {A.key: 0, B.key: 0}
+    for second in range(1, seconds + 1):
+        sm = 60 if second // 9 % 2 else 0
+        encoder = 80 if second // 13 % 2 else 20
+        watts = 100 + 4 * sm + 60 * encoder // 100
+        energy_uj += watts * 1_000_000
+        samples = (UtilisationSample(11, 1, sm), UtilisationSample(12, 1, 0, 0, encoder))
+        last = Batch(NS_PER_S, samples, reading(second, energy_uj))
+        signals.take(watch(last), second * NS_PER_S, FLOORS, owner_of)
+        usage = signals.usage(interval(second, watts), (A, B), FLOORS, owner_of)
+        postings = split(interval(second, watts), usage, FLOORS)
+        assert sum(posting.energy_uj for posting in postings) == watts * 1_000_000
+        for posting in postings:
+            if posting.account.component is Component.DYNAMIC:
+                assert posting.method is Method.WEIGHTED
+                key = next(k for k, o in OWNERS.items() if o == posting.account.owner)
+                booked[key] += posting.energy_uj
+    return booked
+
+
+def test_who_only_encodes_has_its_energy(signals: Signals) -> None:
+    before = video(600, signals)
+    after = video(1200, signals)
+    assert before[B.key] > 0
+    assert after[B.key] / 1200 == pytest.approx(60e6 / 2, rel=0.15)
+    assert after[A.key] / 1200 == pytest.approx(4e6 * 60 / 2, rel=0.05)
+
+
+def test_an_encoder_that_works_alone_is_work_and_no_floor(signals: Signals) -> None:
+    samples = (UtilisationSample(11, 1, 0), UtilisationSample(12, 1, 0, 0, 0, 50))
+    there = watch(Batch(NS_PER_S, samples, reading(1, 0)))
+    there.activity = Activity(NS_PER_S, 0)
+    signals.take(there, NS_PER_S, FLOORS, owner_of)
+    usage = signals.usage(interval(1, 110), (A, B), FLOORS, owner_of)
+    work = [p for p in split(interval(1, 110), usage, FLOORS)
+            if p.account.component is Component.DYNAMIC]  # fmt: skip
+    assert [(p.account.owner, p.energy_uj) for p in work] == [(OWNERS[B.key], 10_000_000)]
+    activity = signals.activity(there)
+    assert activity is not None
+    assert activity.utilization_percent
+    signals.take(watch(batch({11: 0, 12: 0}, reading(2, 0))), 2 * NS_PER_S, FLOORS, owner_of)
+    assert signals.activity(there) == Activity(NS_PER_S, 0)

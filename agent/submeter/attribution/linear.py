@@ -24,9 +24,8 @@ def cholesky(matrix: Lower) -> Lower:
     factor: Lower = []
     for i, row in enumerate(matrix):
         line: Vector = []
-        for j in range(i):
-            other = factor[j]
-            line.append((row[j] - dot(other[:j], line)) / other[j])
+        for value, other in zip(row[:i], factor, strict=True):
+            line.append((value - dot(other, line)) / other[-1])
         pivot = row[i] - dot(line, line)
         line.append(math.sqrt(pivot) if pivot > 1e-12 * row[i] else math.inf)
         factor.append(line)
@@ -41,51 +40,51 @@ def forward(factor: Lower, right: Sequence[float]) -> Vector:
     return result
 
 
-def forward_rows(factor: Lower, right: Sequence[Vector]) -> list[Vector]:
-    """L⁻¹ · right, for as many columns as the rows of ``right`` have."""
-    result: list[Vector] = []
-    for line, row in zip(factor, right, strict=True):
-        left = list(row)
-        for scale, known in zip(line, result, strict=False):
-            if scale:
-                left = [value - scale * other for value, other in zip(left, known, strict=True)]
-        inverse = 1 / line[-1]
-        result.append([value * inverse for value in left])
-    return result
-
-
-def backward(factor: Lower, right: Sequence[float]) -> Vector:
-    """Solves Lᵀ · result = right."""
-    result = list(right)
-    for i in range(len(factor) - 1, -1, -1):
-        result[i] /= factor[i][-1]
-        scale = result[i]
-        line = factor[i]
-        result[:i] = [value - scale * other for value, other in zip(result, line[:i], strict=False)]
-    return result
-
-
 def solve(matrix: Lower, right: Sequence[float]) -> Vector:
     """matrix⁻¹ · right."""
     factor = cholesky(matrix)
-    return backward(factor, forward(factor, right))
+    return upward(inverse_columns(factor), forward(factor, right))
 
 
-def inverse(matrix: Lower) -> list[Vector]:
-    """The full inverse of a symmetric positive matrix."""
-    size = len(matrix)
-    unit = [[float(i == j) for j in range(size)] for i in range(size)]
-    half = forward_rows(cholesky(matrix), unit)
-    columns = [list(column) for column in zip(*half, strict=True)]
-    return [[dot(a, b) for b in columns] for a in columns]
+def inverse_columns(factor: Lower) -> list[Vector]:
+    """The columns of L⁻¹ from the diagonal down."""
+    columns: list[Vector] = []
+    for j, pivot in enumerate(factor):
+        column = [1 / pivot[-1]]
+        for line in factor[j + 1 :]:
+            column.append(-dot(line[j:], column) / line[-1])
+        columns.append(column)
+    return columns
 
 
-def gram(rows: Sequence[Vector], size: int) -> Lower:
-    """Σ over rows of row·rowᵀ."""
-    result: Lower = [[0.0] * (i + 1) for i in range(size)]
-    for row in rows:
-        add_outer(result, row, row, 1.0)
-    return result
+def upward(columns: Sequence[Vector], half: Sequence[float]) -> Vector:
+    """L⁻ᵀ · half, by the columns of L⁻¹."""
+    return [dot(column, half[j:]) for j, column in enumerate(columns)]
+
+
+def variances(columns: Sequence[Vector]) -> Vector:
+    """The diagonal of (L·Lᵀ)⁻¹, by the columns of L⁻¹."""
+    return [dot(column, column) for column in columns]
+
+
+def inverse(columns: Sequence[Vector]) -> list[Vector]:
+    """(L·Lᵀ)⁻¹ in full, by the columns of L⁻¹."""
+    return mirrored(
+        [
+            [dot(column, other[i - j :]) for j, other in enumerate(columns[: i + 1])]
+            for i, column in enumerate(columns)
+        ]
+    )
+
+
+def mirrored(matrix: Lower) -> list[Vector]:
+    """A symmetric matrix in full."""
+    return [[*row, *(other[i] for other in matrix[i + 1 :])] for i, row in enumerate(matrix)]
+
+
+def gram(columns: Sequence[Sequence[float]]) -> Lower:
+    """Every column times every one."""
+    return [[dot(a, b) for b in columns[: i + 1]] for i, a in enumerate(columns)]
 
 
 def add_outer(to: list[Vector], a: Sequence[float], b: Sequence[float], weight: float) -> None:

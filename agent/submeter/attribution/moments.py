@@ -14,7 +14,9 @@ So power steps are matched with those who came and went with them, however littl
 samples say. The first stage's rest noise only pulls the weights towards the common slope.
 """
 
+import math
 from collections import deque
+from operator import mul
 from typing import Final, NamedTuple
 
 from submeter.attribution.bands import Band, Bands
@@ -25,12 +27,13 @@ from submeter.attribution.linear import (
     cholesky,
     dot,
     forward,
-    forward_rows,
     gram,
+    mirrored,
     quadratic,
     solve,
     times,
 )
+from submeter.attribution.steps import Steps
 
 WINDOW: Final = 12
 """Seconds before and after that stand in for a process's SM time in this second."""
@@ -44,6 +47,7 @@ _BANDS: Final = 16
 _BAND_SECONDS: Final = 60
 _GROWTH: Final = 2 ** (1 / HALF_LIFE)
 _RIDGE: Final = 1e-3
+_AT_ONCE: Final = 16
 
 
 class Second(NamedTuple):
@@ -55,14 +59,25 @@ class Second(NamedTuple):
 
 
 class Normal(NamedTuple):
-    """matrix · β ≈ right, with the noise variance of one second's power left unexplained."""
+    """matrix · β ≈ right, and how noisy that is; nothing in it changes any more."""
 
     matrix: Lower
     right: Vector
-    seconds: float
     slope: float  # common watts per unit of SM time above the floor
     exact: bool  # shares without sampling noise: plain least squares
     instruments: int
+    sampling: list[Vector]  # covariance of one second's SM times through the ring, in full
+    square: float  # mean square of power
+    seconds: float
+
+    def noise(self, beta: Vector) -> float:
+        """Variance of Σ β·x in one second through the ring's sampling (multinomial)."""
+        return max(0.0, dot(beta, [dot(row, beta) for row in self.sampling]))
+
+    def unexplained(self, beta: Vector) -> float:
+        """Mean square of power − Σ β·x, by least squares."""
+        left = quadratic(self.matrix, beta) - 2 * dot(self.right, beta)
+        return max(0.0, self.square + left / self.seconds)
 
 
 class Moments:
@@ -76,6 +91,7 @@ class Moments:
         self._window: Vector = []  # Σ x over the seconds in `_recent`
         self._weight = 1.0
         self._mass = 0.0
+        self._squares = 0.0
         self._samples = 0.0
         self._zz: Lower = [[0.0] * (i + 1) for i in range(_FIXED)]
         self._xz: list[Vector] = []  # by column of x
@@ -140,50 +156,36 @@ class Moments:
 
     @property
     def seconds(self) -> float:
-        """How many seconds count, recent ones as one."""
-        return self._mass / self._weight
+        """How many seconds without forgetting would tell as much."""
+        return self._mass * self._mass / self._squares if self._mass else 0.0
 
-    def noise(self, beta: Vector) -> float:
-        """Variance of Σ β·x in one second through the ring's sampling (multinomial)."""
-        beta = [0.0, *beta[1:]]
-        spread = dot(self._noise, [b * b for b in beta]) - quadratic(self._xx, beta)
-        return max(0.0, spread) / (self._samples - self._mass) if self._mass else 0.0
-
-    def normal(self, floor_watts: float) -> Normal | None:
-        """The equations for the weights; None while there is nothing."""
+    def normal(self, floor_watts: float) -> Steps[Normal | None]:
+        """The equations for the weights; None while there is nothing. All that is still counted
+        is read in the first step."""
         used = sum(row[0] for row in self._xz[1:])
         if used <= 0:
             return None
         slope = max(self._zy[0] - floor_watts * self._mass, 0.01 * self._zy[0], 0.0) / used
-        if self.exact or self._is_exact(slope):
-            return Normal(self._xx, list(self._xy), self.seconds, slope, True, 0)
-        matrix, right, instruments = self._instrumented()
-        return Normal(matrix, right, self.seconds, slope, False, instruments)
+        scale = self._mass / self._squares
+        matrix = [[value * scale for value in row] for row in self._xx]
+        right = [value * scale for value in self._xy]
+        square = self._yy / self._mass
+        plain = Normal(matrix, right, slope, True, 0, self._sampling(), square, self.seconds)
+        if self.exact or _is_exact(plain):
+            return plain
+        stages = self._stages()
+        yield
+        matrix, right = yield from _projected(stages)
+        return plain._replace(matrix=matrix, right=right, exact=False, instruments=len(stages.zz))
 
-    def first_stage_noise(self, normal: Normal) -> list[Vector]:
-        """The part of ``normal.matrix`` (in full, symmetric) that is sampling noise: each
-        instrument fits a little of it."""
-        each = normal.instruments
-        return [[each * value for value in row] for row in self.sampling_noise()]
-
-    def sampling_noise(self) -> list[Vector]:
-        """Covariance of one second's SM times through the ring's sampling, in full."""
-        size = self.columns
+    def _sampling(self) -> list[Vector]:
+        """Covariance of one second's SM times through the ring (multinomial), in full."""
         scale = 1 / (self._samples - self._mass)
-        full = [[0.0] * size for _ in range(size)]
-        for i, row in enumerate(self._xx):
-            for j, value in enumerate(row):
-                full[i][j] = full[j][i] = -scale * value
-            full[i][i] += scale * self._noise[i]
-        full[0] = [0.0] * size  # the floor is no sample
-        for row in full:
-            row[0] = 0.0
-        return full
-
-    def unexplained(self, beta: Vector) -> float:
-        """Mean square of power − Σ β·x."""
-        square = self._yy - 2 * dot(self._xy, beta) + quadratic(self._xx, beta)
-        return max(0.0, square) / self._mass
+        lower = [[-scale * value for value in row] for row in self._xx]
+        for i, row in enumerate(lower):
+            row[0] = 0.0  # the floor is no sample
+            row[i] += scale * self._noise[i] if i else 0.0
+        return mirrored(lower)
 
     def _count(self, at: int) -> None:
         x, watts, samples = self._recent[at]
@@ -198,6 +200,7 @@ class Moments:
             self._renormalise()
             weight = self._weight
         self._mass += weight
+        self._squares += weight * weight
         self._samples += weight * samples
         add_outer(self._zz, z, z, weight)
         add_outer(self._xz, x, z, weight)
@@ -214,6 +217,7 @@ class Moments:
         by = 1 / self._weight
         self._weight = 1.0
         self._mass *= by
+        self._squares *= by * by
         self._samples *= by
         self._yy *= by
         for rows in (self._zz, self._xz, self._xx):
@@ -223,37 +227,53 @@ class Moments:
         self._noise = [value * by for value in self._noise]
         self._bands.scale(by)
 
-    def _is_exact(self, slope: float) -> bool:
-        """Least squares leaves far less than the ring's sampling would: so it isn't sampled."""
-        ridge = 1e-6 * sum(row[-1] for row in self._xx) / self.columns
-        matrix = [[*row[:-1], row[-1] + ridge] for row in self._xx]
-        centre = [0.0] + [slope] * (self.columns - 1)
-        left = [y - x for y, x in zip(self._xy, times(self._xx, centre), strict=True)]
-        beta = [c + value for c, value in zip(centre, solve(matrix, left), strict=True)]
-        expected = self.noise(beta)
-        return expected > 0 and self.unexplained(beta) < 0.3 * expected
-
-    def _instrumented(self) -> tuple[Lower, Vector, int]:
-        """Second-stage equations: what the instruments say of the SM times and of the power."""
+    def _stages(self) -> "_Stages":
+        """What the instruments say of the SM times and of the power; scaled so that rounding
+        doesn't matter."""
         count = min(_BANDS, max(3, int(self.seconds / _BAND_SECONDS)))
         bands = self._bands.wide(count, self._mass)
         zz: Lower = [row[1:] for row in self._zz[1:]]  # the bands make a constant superfluous
-        zx = [list(row) for row in zip(*self._xz, strict=True)][1:]
-        zy = [*self._zy[1:]]
         for number, band in enumerate(bands):
             zz.append([*band.z[1:], *([0.0] * number), band.mass])
-            zx.append(band.x)
-            zy.append(band.watts)
         scales = [max(row[-1], 1e-30) ** -0.5 for row in zz]
         for i, row in enumerate(zz):
             scale = scales[i]
             zz[i] = [value * scale * other for value, other in zip(row, scales, strict=False)]
             zz[i][i] = 1 + _RIDGE
-        factor = cholesky(zz)
-        scaled = [[value * scale for value in row] for row, scale in zip(zx, scales, strict=True)]
-        x_half = forward_rows(factor, scaled)
-        y_half = forward(factor, [value * scale for value, scale in zip(zy, scales, strict=True)])
-        right = [0.0] * self.columns
-        for row, value in zip(x_half, y_half, strict=True):
-            right = [known + value * other for known, other in zip(right, row, strict=True)]
-        return gram(x_half, self.columns), right, len(zz)
+        root = math.sqrt(self._mass / self._squares)
+        scales = [scale * root for scale in scales]
+        columns = [[*known[1:], *(band.x[i] for band in bands)] for i, known in enumerate(self._xz)]
+        columns.append([*self._zy[1:], *(band.watts for band in bands)])
+        return _Stages(zz, [list(map(mul, column, scales)) for column in columns])
+
+
+class _Stages(NamedTuple):
+    """Both stages: instruments by instruments, instruments by SM times and, last, by power."""
+
+    zz: Lower
+    columns: list[Vector]
+
+
+def _projected(stages: _Stages) -> Steps[tuple[Lower, Vector]]:
+    """Second-stage equations."""
+    factor = cholesky(stages.zz)
+    yield
+    halves = []
+    for column in stages.columns:
+        halves.append(forward(factor, column))
+        if len(halves) % _AT_ONCE == 0:
+            yield
+    power = halves.pop()
+    return gram(halves), [dot(half, power) for half in halves]
+
+
+def _is_exact(plain: Normal) -> bool:
+    """Least squares leaves far less than the ring's sampling would: so it isn't sampled."""
+    columns = len(plain.right)
+    ridge = 1e-6 * sum(row[-1] for row in plain.matrix) / columns
+    matrix = [[*row[:-1], row[-1] + ridge] for row in plain.matrix]
+    centre = [0.0] + [plain.slope] * (columns - 1)
+    left = [y - x for y, x in zip(plain.right, times(plain.matrix, centre), strict=True)]
+    beta = [c + value for c, value in zip(centre, solve(matrix, left), strict=True)]
+    expected = plain.noise(beta)
+    return expected > 0 and plain.unexplained(beta) < 0.3 * expected

@@ -4,11 +4,11 @@ Ties together who there is to learn about (`weights`), what is owed (`tab`) and 
 programs from earlier runs and other boards of the kind.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from submeter.attribution.learnt import PRIOR_SD, UNKNOWN_FLOOR, Prior, Weights
+from submeter.attribution.steps import Steps, finished
 from submeter.attribution.tab import Tab
 from submeter.attribution.weights import WeightLearner
 from submeter.model import Floors, Owner, ProcessKey
@@ -19,6 +19,7 @@ _REMEMBERED_SD: Final = 0.3
 
 
 _ERRORS_EVERY: Final = 30
+_STEPS: Final = 4  # of finding out the errors that are done in a second
 _FLOOR_SD_WATTS: Final = 3.0
 _FLOOR_KNOWN: Final = 0.1  # of the common slope: a floor less sure than that isn't used
 
@@ -36,11 +37,6 @@ class Allotment(NamedTuple):
 
     weights: Mapping[Party, int]
     learnt: bool
-
-
-def is_known(floor: Prior, slope: float) -> bool:
-    """Whether a floor is sure enough to be taken off."""
-    return floor.sd_watts <= _FLOOR_KNOWN * slope
 
 
 class Programs:
@@ -115,12 +111,8 @@ class _Rates:
         return value
 
     @property
-    def floor_error_watts(self) -> float:
-        if self._weights is None:
-            return 0.0
-        floor = self._weights.floor
-        unused = 0.0 if is_known(floor, self._weights.slope) else floor.watts
-        return math.hypot(floor.sd_watts, unused)
+    def floor(self) -> Prior | None:
+        return None if self._weights is None else self._weights.floor
 
     @property
     def exact(self) -> bool:
@@ -140,8 +132,11 @@ class Sharing:
         self._rates = _Rates(None, self._seats)
         self._errors_uj: dict[tuple[Owner, str], float] = {}
         self._gone_uj2: dict[tuple[Owner, str], float] = {}  # variance of those who are gone
+        self._strangers = False
+        self._floor_seen = True
         self._booked = 0
         self._next_estimate = _ERRORS_EVERY
+        self._estimation: Steps[None] | None = None
 
     @property
     def weights(self) -> Weights[ProcessKey | None] | None:
@@ -168,8 +163,10 @@ class Sharing:
         """One utilisation call: shares of the time since the one before (None: of PIDs that are
         no known holder), power meanwhile, and the floor in it if that is known. ``exact``: shares
         that are counted, not sampled."""
-        if None in sm_time and not self._learner.knows(None):
+        if None in sm_time:
+            self._strangers = True
             self._learner.meet(None, None)
+        self._floor_seen = floor is not None
         known = UNKNOWN_FLOOR
         if floor is not None:
             known = Prior((floor.idle_mw + floor.context_mw) / 1000, _FLOOR_SD_WATTS)
@@ -179,13 +176,13 @@ class Sharing:
     @property
     def floor_mw(self) -> int:
         """What the board draws whoever works, as far as that shows in how its power follows the
-        SM time; 0 where it doesn't, and where strangers work: those who are there all the time
-        look like a floor."""
+        SM time; 0 where it doesn't. Those who are there all the time look like a floor: so not
+        where strangers work, nor by samples, through whose noise the two can't be told apart."""
         weights = self._learner.weights
-        strangers = self._learner.knows(None)
-        if weights is None or strangers or not is_known(weights.floor, weights.slope):
+        if weights is None or not weights.exact or self._strangers:
             return 0
-        return round(weights.floor.watts * 1000)
+        known = weights.floor.sd_watts <= _FLOOR_KNOWN * weights.slope
+        return round(weights.floor.watts * 1000) if known else 0
 
     def alone(self, key: ProcessKey, share: float, watts: float) -> None:
         """A second with one holder: the GPU's utilisation is that process's."""
@@ -195,29 +192,47 @@ class Sharing:
         """The GPU wasn't seen for a while."""
         self._learner.interrupt()
 
-    def allot(self, sm_s: Mapping[Party, float], energy_uj: int, seconds: float) -> Allotment:
-        """By what an interval's dynamic energy is to be split; books it as split so."""
+    def allot(
+        self, sm_s: Mapping[Party, float], energy_uj: int, seconds: float, floor_uj: int = 0
+    ) -> Allotment:
+        """By what an interval's dynamic energy is to be split; books it as split so. ``floor_uj``:
+        what was taken off for floor and step."""
         weights = self._learner.weights
         learnt = weights is not None and weights.learnt
         number, parties = self._seats.number, self._seats.parties
         used = {number(party): time for party, time in sm_s.items() if time > 0}
         parts = self._tab.book(used, energy_uj, seconds, self._rates, pay=learnt)
+        if not self._floor_seen:
+            self._tab.unsure(seconds, floor_uj)
         self._booked += 1
-        if self._booked >= self._next_estimate:
-            self._estimate()
+        self._estimate()
         return Allotment({parties[seat]: part for seat, part in parts.items()}, learnt)
 
     def standard_errors(self, *, now: bool = False) -> dict[tuple[Owner, str], int]:
         """µJ by owner and MIG instance, of all that was booked to them through a split here; as
-        of a minute or two ago or, for tests, ``now``."""
+        of some minutes ago or, for tests, ``now``."""
         if now:
-            self._estimate()
+            self._estimation = None
+            finished(self._errors())
         return {group: round(error) for group, error in self._errors_uj.items()}
 
     def _estimate(self) -> None:
+        """Goes on finding out the errors."""
+        if self._estimation is None:
+            if self._booked < self._next_estimate:
+                return
+            self._next_estimate = self._booked + max(_ERRORS_EVERY, 8 * len(self._owners))
+            self._estimation = self._errors()
+        for _ in range(_STEPS):
+            try:
+                next(self._estimation)
+            except StopIteration:
+                self._estimation = None
+                return
+
+    def _errors(self) -> Steps[None]:
         """Processes of one owner: errors of those alive add up through their covariance, those
         of processes that are gone and settled are independent of them."""
-        self._next_estimate = self._booked + max(_ERRORS_EVERY, 4 * len(self._owners))
         alive: dict[tuple[Owner, str], list[int]] = {}
         for seat in self._tab.parties():
             party = self._seats.parties[seat]
@@ -227,14 +242,15 @@ class Sharing:
             if party.key in self._owners or not self._tab.is_settled(seat):
                 alive.setdefault(group, []).append(seat)
                 continue
-            (error,) = self._tab.errors([[seat]], self._rates)
+            error = self._tab.settled_error(seat)
             self._gone_uj2[group] = self._gone_uj2.get(group, 0.0) + error * error
             self._tab.forget(seat)
             self._seats.leave(seat)
-        errors = self._tab.errors(list(alive.values()), self._rates)
-        self._errors_uj = {group: variance**0.5 for group, variance in self._gone_uj2.items()}
+        gone_uj2 = dict(self._gone_uj2)
+        errors = yield from self._tab.errors(list(alive.values()), self._rates)
+        self._errors_uj = {group: variance**0.5 for group, variance in gone_uj2.items()}
         for group, error in zip(alive, errors, strict=True):
-            self._errors_uj[group] = (error * error + self._gone_uj2.get(group, 0.0)) ** 0.5
+            self._errors_uj[group] = (error * error + gone_uj2.get(group, 0.0)) ** 0.5
 
     def _learnt(self) -> None:
         weights = self._learner.weights

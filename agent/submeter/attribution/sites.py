@@ -9,15 +9,34 @@ the Gaussian that gives the same mean and variance together with everything else
 
 import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from functools import cache
+from typing import Final, NamedTuple, TypeAlias
 
-from submeter.attribution.linear import Lower, Vector, dot, inverse
+from submeter.attribution.linear import (
+    Lower,
+    Vector,
+    cholesky,
+    dot,
+    forward,
+    inverse,
+    inverse_columns,
+    upward,
+    variances,
+)
+from submeter.attribution.steps import Steps
+
+Site: TypeAlias = tuple[float, float]
+"""Precision and precision × mean of the Gaussian that stands for an expectation."""
 
 _POINTS: Final = 48
 _REACH: Final = 4.0  # standard deviations to either side
 _DAMPING: Final = 0.8
 _NARROW: Final = 0.1  # of its mean: that close, an expectation is a slope
 _WEAKEST: Final = 1e-6  # of a precision: what is taken for nothing
+_SAME: Final = 0.02  # of a precision: then another sweep changes nothing
+_STEP: Final = 2 * _REACH / (_POINTS - 1)
+_SDS: Final = tuple(_STEP * i - _REACH for i in range(_POINTS))
+_DEPTHS: Final = tuple(sd * sd / 2 for sd in _SDS)
 
 
 class Expected(NamedTuple):
@@ -39,45 +58,56 @@ def posterior(
     precision: Lower,
     shift: Sequence[float],
     expected: Sequence[Expected | None],
+    sites: list[Site],
     sweeps: int = 5,
-) -> Posterior:
+) -> Steps[Posterior]:
     """``precision`` · mean = ``shift`` is what is measured and, for numbers of which None is
-    expected, all that is known beforehand, too. Each sweep inverts the matrix once."""
-    sites: list[tuple[float, float]] = [
-        (0.0, 0.0) if known is None else _gaussian(known) for known in expected
-    ]
-    mean, covariance = _moments(precision, shift, sites)
+    expected, all that is known beforehand, too. ``sites``: where to begin (`unmeasured`, or what
+    a similar problem ended with); what they were in the end. Each sweep factors the matrix once."""
+    half = _solved(precision, shift, sites)
     for _ in range(sweeps):
+        yield
         moved = False
         for i, known in enumerate(expected):
             if known is not None:
-                site = _refined(known, mean[i], covariance[i][i], sites[i])
-                moved = moved or abs(site[0] - sites[i][0]) > 0.02 * site[0]
+                site = _refined(known, half.mean[i], half.variances[i], sites[i])
+                moved = moved or abs(site[0] - sites[i][0]) > _SAME * site[0]
                 sites[i] = site
         if not moved:
             break
-        mean, covariance = _moments(precision, shift, sites)
-    return Posterior(mean, covariance)
+        half = _solved(precision, shift, sites)
+    yield
+    return Posterior(half.mean, inverse(half.columns))
 
 
-def _moments(
-    precision: Lower, shift: Sequence[float], sites: Sequence[tuple[float, float]]
-) -> tuple[Vector, list[Vector]]:
+def unmeasured(expected: Sequence[Expected | None]) -> list[Site]:
+    """The expectations by themselves."""
+    return [(0.0, 0.0) if known is None else _gaussian(known) for known in expected]
+
+
+class _Half(NamedTuple):
+    """As much of a solution as a sweep needs."""
+
+    mean: Vector
+    variances: Vector
+    columns: list[Vector]
+
+
+def _solved(precision: Lower, shift: Sequence[float], sites: Sequence[Site]) -> _Half:
     full = [[*row[:-1], row[-1] + site[0]] for row, site in zip(precision, sites, strict=True)]
     right = [value + site[1] for value, site in zip(shift, sites, strict=True)]
-    covariance = inverse(full)
-    return [dot(row, right) for row in covariance], covariance
+    factor = cholesky(full)
+    columns = inverse_columns(factor)
+    return _Half(upward(columns, forward(factor, right)), variances(columns), columns)
 
 
-def _gaussian(known: Expected) -> tuple[float, float]:
+def _gaussian(known: Expected) -> Site:
     """Precision and precision × mean of the expectation by itself."""
     mean, variance = _tilted(known, 0.0, math.inf)
     return 1 / variance, mean / variance
 
 
-def _refined(
-    known: Expected, mean: float, variance: float, site: tuple[float, float]
-) -> tuple[float, float]:
+def _refined(known: Expected, mean: float, variance: float, site: Site) -> Site:
     """The site that, with all others, gives the moments that the expectation itself would."""
     rest = 1 / variance - site[0]
     if rest <= _WEAKEST / variance:
@@ -99,16 +129,19 @@ def _refined(
 
 def _tilted(known: Expected, mean: float, variance: float) -> tuple[float, float]:
     """Mean and variance of a Gaussian times the expectation."""
-    step = 2 * _REACH / (_POINTS - 1)
-    sds = [step * i - _REACH for i in range(_POINTS)]
-    points = [known.median * math.exp(known.spread * sd) for sd in sds]
-    depths = [
-        sd * sd / 2 + (0.0 if math.isinf(variance) else (point - mean) ** 2 / (2 * variance))
-        for sd, point in zip(sds, points, strict=True)
-    ]
+    points = [known.median * factor for factor in _factors(known.spread)]
+    narrow = 1 / (2 * variance)  # 0 for infinitely wide
+    offs = [point - mean for point in points]
+    depths = [depth + narrow * off * off for depth, off in zip(_DEPTHS, offs, strict=True)]
     least = min(depths)
     weights = [math.exp(least - depth) for depth in depths]
     total = sum(weights)
     centre = dot(weights, points) / total
-    spread = sum(w * (p - centre) ** 2 for w, p in zip(weights, points, strict=True)) / total
-    return centre, spread + (step * known.spread * centre) ** 2 / 12
+    spread = dot(weights, [(point - centre) ** 2 for point in points]) / total
+    return centre, spread + (_STEP * known.spread * centre) ** 2 / 12
+
+
+@cache
+def _factors(spread: float) -> tuple[float, ...]:
+    """Of the median, at the points of the integration."""
+    return tuple(math.exp(spread * sd) for sd in _SDS)

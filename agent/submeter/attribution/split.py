@@ -27,7 +27,9 @@ that means nothing here) is unattributed by method, too.
 For the cost game v(S) = floor + step·[S ≠ ∅] + Σ work, this split is its Shapley value.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import Final, NamedTuple
 
 from submeter.attribution.apportion import apportion
@@ -76,24 +78,41 @@ def split(
     ``usage`` None: the driver can't list the holders. ``turn``: counts up with every interval, so
     that single microjoules which can't be divided go round.
     """
-    merged: dict[tuple[Account, Method], int] = {}
-    for part in _slices(interval, usage, floors):
-        shares = apportion(part.energy_uj, list(part.weights.values()), turn)
-        for who, energy_uj in zip(part.weights, shares, strict=True):
-            account = Account(interval.gpu_uuid, who.mig, part.component, who.owner)
-            unknown = who.owner.phase is Phase.UNATTRIBUTED
-            key = (account, Method.UNATTRIBUTED if unknown else part.method)
-            merged[key] = merged.get(key, 0) + energy_uj
-    return tuple(
-        Posting(account, method, energy_uj)
-        for (account, method), energy_uj in merged.items()
-        if energy_uj
-    )
+    slices = _slices(interval, usage, floors)
+    postings: list[Posting] = []
+    for part in slices:
+        postings += _posted(part, interval.gpu_uuid, turn)
+    if len({part.component for part in slices}) < len(slices):
+        postings = _merged(postings)
+    return tuple(postings)
 
 
 def dynamic_uj(interval: Interval, floors: Floors) -> int:
     """The interval's energy without floor and context step."""
     return _layers(interval, floors)[2]
+
+
+def _posted(part: _Slice, uuid: str, turn: int) -> list[Posting]:
+    component, method, total_uj, weights = part
+    unattributed, nobody = Method.UNATTRIBUTED, Phase.UNATTRIBUTED
+    shares = apportion(total_uj, list(weights.values()), turn)
+    return [
+        Posting(
+            Account(uuid, mig, component, owner),
+            unattributed if owner[0] is nobody else method,
+            energy_uj,
+        )
+        for (owner, mig), energy_uj in zip(weights, shares, strict=True)
+        if energy_uj
+    ]
+
+
+def _merged(postings: Sequence[Posting]) -> list[Posting]:
+    """One posting by account and method."""
+    merged: dict[tuple[Account, Method], int] = {}
+    for account, method, energy_uj in postings:
+        merged[account, method] = merged.get((account, method), 0) + energy_uj
+    return [Posting(account, method, energy_uj) for (account, method), energy_uj in merged.items()]
 
 
 def _slices(interval: Interval, usage: Usage | None, floors: Floors) -> Sequence[_Slice]:
@@ -105,7 +124,7 @@ def _slices(interval: Interval, usage: Usage | None, floors: Floors) -> Sequence
     idle_uj, context_uj, rest_uj = _layers(interval, floors)
     if not usage.holders:
         return _nobody(total_uj, idle_uj, usage)
-    each = list(_each(usage))
+    each = _each(usage)
     holders = _holders(each)
     alone = len(holders) == 1 and not usage.foreign_sm_time
     equally = Method.EXCLUSIVE if alone else Method.EQUAL
@@ -162,31 +181,31 @@ def _unattributed(energy_uj: int, owner: Owner) -> _Slice:
 
 def _holders(each: list[_Who]) -> dict[_Who, int]:
     """How many processes of each account hold the GPU."""
-    return _tally([(who, 1) for who in each])
+    return Counter(each)
 
 
 def _worked(usage: Usage, each: list[_Who]) -> dict[_Who, int]:
     """SM time of each account, strangers included; only those that worked."""
-    sm_time = usage.sm_time or {}
-    times = [(who, sm_time.get(i, 0)) for i, who in enumerate(each)]
-    times.append((_Who(UNKNOWN_PROCESS), usage.foreign_sm_time))
-    return _tally([(who, time) for who, time in times if time > 0])
+    return _tally(each, usage.sm_time or {}, usage.foreign_sm_time)
 
 
 def _weighted(each: list[_Who], weights: Mapping[int, int], foreign: int) -> dict[_Who, int]:
     """Learnt weight of each account, strangers included."""
-    parts = [(who, weights.get(i, 0)) for i, who in enumerate(each)]
-    parts.append((_Who(UNKNOWN_PROCESS), foreign))
-    return _tally([(who, part) for who, part in parts if part > 0])
+    return _tally(each, weights, foreign)
 
 
-def _each(usage: Usage) -> Iterator[_Who]:
-    migs = usage.mig or ("",) * len(usage.holders)
-    return (_Who(owner, mig) for owner, mig in zip(usage.holders, migs, strict=True))
+def _each(usage: Usage) -> list[_Who]:
+    migs = usage.mig or repeat("")
+    return list(map(_Who, usage.holders, migs))
 
 
-def _tally(counts: Sequence[tuple[_Who, int]]) -> dict[_Who, int]:
+def _tally(each: list[_Who], parts: Mapping[int, int], foreign: int) -> dict[_Who, int]:
+    """By account; ``parts`` are by the index of the holder."""
     tally: dict[_Who, int] = {}
-    for who, count in counts:
-        tally[who] = tally.get(who, 0) + count
+    for i, part in parts.items():
+        if part > 0:
+            tally[each[i]] = tally.get(each[i], 0) + part
+    if foreign > 0:
+        stranger = _Who(UNKNOWN_PROCESS)
+        tally[stranger] = tally.get(stranger, 0) + foreign
     return tally

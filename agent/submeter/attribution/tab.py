@@ -9,10 +9,13 @@ way; nothing that was booked is ever taken back.
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Generic, Protocol, TypeVar
+from dataclasses import dataclass, field, replace
+from operator import mul
+from typing import Final, Generic, NamedTuple, Protocol, Self, TypeVar
 
+from submeter.attribution.learnt import Prior
 from submeter.attribution.linear import dot
+from submeter.attribution.steps import Steps, finished
 from submeter.units import UJ_PER_J
 
 P = TypeVar("P", bound=Hashable)
@@ -23,6 +26,7 @@ _CHUNKS: Final = 64
 _CORRECTION: Final = 0.25
 """At most this part of a second's energy is booked differently from that second's own shares."""
 _SAMPLES_PER_S: Final = 7.2
+_ROWS: Final = 8  # of the covariance in a step
 
 
 class Rates(Protocol[Q]):
@@ -37,8 +41,8 @@ class Rates(Protocol[Q]):
         ...
 
     @property
-    def floor_error_watts(self) -> float:
-        """How far the floor that was taken off may be from what it is."""
+    def floor(self) -> Prior | None:
+        """What is drawn whoever works, as known now; None where nothing is said of it."""
         ...
 
     @property
@@ -54,6 +58,17 @@ class _Chunk(Generic[P]):
     seconds: float = 0.0
     energy_uj: float = 0.0
     sm_s: dict[P, float] = field(default_factory=dict)
+    unsure_s: float = 0.0  # time in which the floor wasn't known from having been seen
+    unsure_uj: float = 0.0  # … and what was taken off for it nevertheless
+
+    def floor_errors_uj(self, floor: Prior | None) -> tuple[float, float]:
+        """How far what was taken off may be from the floor: altogether, and of it while nobody had
+        seen the floor, so that some of it may have been booked as work."""
+        if floor is None:
+            return 0.0, 0.0
+        missed = floor.watts * self.unsure_s - self.unsure_uj / UJ_PER_J
+        unsure = math.hypot(missed, floor.sd_watts * self.unsure_s) * UJ_PER_J
+        return unsure + floor.sd_watts * (self.seconds - self.unsure_s) * UJ_PER_J, unsure
 
     def targets(self, rates: Rates[P]) -> dict[P, float]:
         """The energy by β × SM time."""
@@ -96,26 +111,38 @@ class Tab(Generic[P]):
             self._posted[party] = self._posted.get(party, 0.0) + part
         return {party: round(part) for party, part in parts.items()}
 
+    def unsure(self, seconds: float, floor_uj: float) -> None:
+        """In what was booked just now so much was taken off for a floor that nobody saw."""
+        self._open.unsure_s += seconds
+        self._open.unsure_uj += floor_uj
+
     def reprice(self, rates: Rates[P]) -> None:
         """There are new weights: what everybody should have been booked so far."""
         self._settled = dict(self._frozen)
         for chunk in self._chunks:
             _add_all(self._settled, chunk.targets(rates))
 
-    def errors(self, groups: Sequence[Sequence[P]], rates: Rates[P]) -> list[float]:
+    def errors(self, groups: Sequence[Sequence[P]], rates: Rates[P]) -> Steps[list[float]]:
         """Standard error in µJ of what each group of parties was booked: of the weights, of the
-        sampling, and what is still owed."""
-        chunks = [*self._chunks, self._open]
+        sampling, and what is still owed. All that may change meanwhile is read in the first
+        step."""
+        chunks = [*self._chunks, replace(self._open, sm_s=dict(self._open.sm_s))]
         due = self._open.targets(rates)
-        result = []
-        for group, variance in zip(groups, _variances(groups, chunks, rates), strict=True):
-            owed = frozen = 0.0
-            for party in group:
-                target = self._settled.get(party, 0.0) + due.get(party, 0.0)
-                owed += target - self._posted.get(party, 0.0)
-                frozen += self._frozen_sd.get(party, 0.0)
-            result.append(math.sqrt((math.sqrt(variance) + frozen) ** 2 + owed * owed))
-        return result
+        owed_uj, frozen_uj = [], []
+        for group in groups:
+            targets = [self._settled.get(party, 0.0) + due.get(party, 0.0) for party in group]
+            owed_uj.append(sum(targets) - sum(self._posted.get(party, 0.0) for party in group))
+            frozen_uj.append(sum(self._frozen_sd.get(party, 0.0) for party in group))
+        variances = yield from _variances(groups, chunks, rates)
+        return [
+            math.sqrt((math.sqrt(variance) + frozen) ** 2 + owed * owed)
+            for variance, frozen, owed in zip(variances, frozen_uj, owed_uj, strict=True)
+        ]
+
+    def settled_error(self, party: P) -> float:
+        """The same of one who is settled."""
+        owed = self._settled.get(party, 0.0) - self._posted.get(party, 0.0)
+        return math.hypot(self._frozen_sd.get(party, 0.0), owed)
 
     def parties(self) -> list[P]:
         """Everybody who was booked anything that is still kept."""
@@ -148,7 +175,8 @@ class Tab(Generic[P]):
         """Errors of the weights stay the same for long: those of frozen chunks add up."""
         _add_all(self._frozen, chunk.targets(rates))
         groups = [[party] for party in chunk.sm_s]
-        for (party,), variance in zip(groups, _variances(groups, [chunk], rates), strict=True):
+        variances = finished(_variances(groups, [chunk], rates))
+        for (party,), variance in zip(groups, variances, strict=True):
             self._frozen_sd[party] = self._frozen_sd.get(party, 0.0) + math.sqrt(variance)
 
     def _payment(
@@ -178,40 +206,72 @@ def _add_all(to: dict[P, float], more: Mapping[P, float]) -> None:
 
 def _variances(
     groups: Sequence[Sequence[P]], chunks: Sequence[_Chunk[P]], rates: Rates[P]
-) -> list[float]:
+) -> Steps[list[float]]:
     """Of each group's energy: through the weights (the same error in all chunks), through the
     sampling (its own in each), both by the derivative of the group's share, and through the floor:
-    what it lacks was split by shares, though it belongs to all equally."""
-    at = {party: i for i, party in enumerate(dict.fromkeys(p for c in chunks for p in c.sm_s))}
-    watts = {party: rates.of(party) for party in at}
-    slopes: list[list[float]] = [[] for _ in at]  # by party: d energy / d rate, chunk by chunk
+    what wasn't taken off was booked by shares, as work. A step a chunk, then a step a group."""
+    parties = list(dict.fromkeys(party for chunk in chunks for party in chunk.sm_s))
+    at = {party: i for i, party in enumerate(parties)}
+    members = [[at[party] for party in group if party in at] for group in groups]
+    watts = [rates.of(party) for party in parties]
+    slopes: list[list[float]] = [[] for _ in parties]  # by party: d energy / d rate, by chunk
     shares: list[list[float]] = [[] for _ in groups]
     variances = [0.0] * len(groups)
-    floors_uj = [0.0] * len(groups)
+    off_uj = [0.0] * len(groups)  # booked by shares though it belonged to all equally
+    extra_uj = [0.0] * len(groups)  # booked as work though it was none
     for chunk in chunks:
-        priced = {party: watts[party] * used for party, used in chunk.sm_s.items()}
-        total = sum(priced.values())
-        scale = chunk.energy_uj / total if total > 0 else 0.0
-        for party, i in at.items():
-            slopes[i].append(scale * chunk.sm_s.get(party, 0.0))
-        squares = {party: value * watts[party] for party, value in priced.items()}
-        every = sum(squares.values())
-        noise = 0.0 if rates.exact else scale * scale / _SAMPLES_PER_S
-        for number, group in enumerate(groups):
-            share = sum(priced.get(party, 0.0) for party in group) / total if total > 0 else 0.0
-            own = sum(squares.get(party, 0.0) for party in group)
+        seen = _Seen.of(chunk, parties, watts)
+        for slope, used in zip(slopes, seen.used, strict=True):
+            slope.append(seen.scale * used)
+        noise = 0.0 if rates.exact else seen.scale * seen.scale / _SAMPLES_PER_S
+        floor_uj, unsure_uj = chunk.floor_errors_uj(rates.floor)
+        for number, group in enumerate(members):
+            share = sum([seen.shares[i] for i in group])
+            own = sum([seen.squares[i] for i in group])
+            equal = sum([seen.used[i] > 0 for i in group]) / seen.sharers
             shares[number].append(share)
-            equal = sum(party in priced for party in group) / max(len(priced), 1)
-            floors_uj[number] += (
-                (equal - share) * chunk.seconds * rates.floor_error_watts * UJ_PER_J
-            )
-            variances[number] += noise * (own * (1 - 2 * share) + every * share * share)
-    covariance = [[rates.covariance(a, b) for b in at] for a in at]
-    for number, group in enumerate(groups):
+            off_uj[number] += (equal - share) * floor_uj
+            extra_uj[number] += share * unsure_uj
+            variances[number] += noise * (own * (1 - 2 * share) + seen.every * share * share)
+        yield
+    covariance: list[list[float]] = []
+    for a in parties:
+        covariance.append([rates.covariance(a, b) for b in parties])
+        if len(covariance) % _ROWS == 0:
+            yield
+    for number, group in enumerate(members):
+        yield
         slope = [-dot(shares[number], column) for column in slopes]
-        for party in group:
-            if party in at:
-                slope[at[party]] += sum(slopes[at[party]])
+        for i in group:
+            slope[i] += sum(slopes[i])
         variances[number] += dot(slope, [dot(row, slope) for row in covariance])
-        variances[number] += floors_uj[number] ** 2
+        variances[number] += max(off_uj[number] ** 2, extra_uj[number] ** 2)
     return [max(0.0, variance) for variance in variances]
+
+
+class _Seen(NamedTuple):
+    """A chunk, party by party."""
+
+    used: list[float]  # SM time
+    shares: list[float]  # of the chunk's energy
+    squares: list[float]  # SM time × rate²
+    every: float  # Σ squares
+    scale: float  # energy by rate × SM time
+    sharers: int
+
+    @classmethod
+    def of(cls, chunk: _Chunk[P], parties: Sequence[P], watts: Sequence[float]) -> Self:
+        used = [chunk.sm_s.get(party, 0.0) for party in parties]
+        priced = list(map(mul, used, watts))
+        total = sum(priced)
+        squares = list(map(mul, priced, watts))
+        by = 1 / total if total > 0 else 0.0
+        sharers = sum([time > 0 for time in used])
+        return cls(
+            used,
+            [value * by for value in priced],
+            squares,
+            sum(squares),
+            chunk.energy_uj * by,
+            max(1, sharers),
+        )

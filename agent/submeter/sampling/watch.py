@@ -339,7 +339,7 @@ class GpuWatch:
         self.batches.append(Batch(elapsed_ns, tuple(samples), self.latest))
         self._last_utilisation_ns = now_ns
         known = {one.holder.pid for one in self._listed or ()}
-        if any(sample.sm_percent and sample.pid not in known for sample in samples):
+        if any(_works(sample) and sample.pid not in known for sample in samples):
             self._strangers_until_ns = now_ns + _ALERT_NS
 
     def _shares_due_ns(self, holders: int) -> int:
@@ -377,6 +377,10 @@ class GpuWatch:
             if held.key is not None and self._processes.identify(held.key.pid) != held.key:
                 return True
         return False
+
+
+def _works(sample: UtilisationSample) -> bool:
+    return bool(sample.sm_percent or sample.encoder_percent or sample.decoder_percent)
 
 
 def _who(listed: tuple[Held, ...] | None) -> frozenset[tuple[Holder, ProcessKey | None]] | None:

@@ -9,16 +9,18 @@ from submeter.attribution.linear import (
     cholesky,
     gram,
     inverse,
+    inverse_columns,
+    mirrored,
     quadratic,
     solve,
     times,
+    variances,
 )
 
 
 def positive(size: int, seed: int) -> Lower:
     rng = random.Random(seed)
-    rows = [[rng.gauss(0, 1) for _ in range(size)] for _ in range(size + 3)]
-    return gram(rows, size)
+    return gram([[rng.gauss(0, 1) for _ in range(size + 3)] for _ in range(size)])
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 30])
@@ -31,8 +33,15 @@ def test_a_solution_solves(size: int) -> None:
 @pytest.mark.parametrize("size", [1, 5, 12])
 def test_an_inverse_inverts(size: int) -> None:
     matrix = positive(size, size)
-    for i, row in enumerate(inverse(matrix)):
+    columns = inverse_columns(cholesky(matrix))
+    full = inverse(columns)
+    for i, row in enumerate(full):
         assert times(matrix, row) == pytest.approx([float(i == j) for j in range(size)], abs=1e-9)
+    assert variances(columns) == pytest.approx([row[i] for i, row in enumerate(full)])
+
+
+def test_a_lower_triangle_in_full() -> None:
+    assert mirrored([[1.0], [2.0, 3.0]]) == [[1.0, 2.0], [2.0, 3.0]]
 
 
 def test_quadratic_form() -> None:

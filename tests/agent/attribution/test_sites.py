@@ -4,10 +4,18 @@ import math
 
 import pytest
 
-from submeter.attribution.sites import Expected, posterior
+from submeter.attribution.sites import Expected, Posterior, unmeasured
+from submeter.attribution.sites import posterior as steps_to_posterior
+from submeter.attribution.steps import finished
 
 KNOWN = Expected(80.0, 0.665)
 MEAN = 80.0 * math.exp(0.665**2 / 2)
+
+
+def posterior(
+    precision: list[list[float]], shift: list[float], expected: list[Expected | None]
+) -> Posterior:
+    return finished(steps_to_posterior(precision, shift, expected, unmeasured(expected)))
 
 
 def test_nothing_measured_is_what_was_expected() -> None:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from submeter.attribution.learnt import Prior
+from submeter.attribution.steps import finished
 from submeter.attribution.tab import Tab
 
 
@@ -9,7 +11,7 @@ class Known:
     """Rates of two parties."""
 
     exact = False
-    floor_error_watts = 0.0
+    floor: Prior | None = None
 
     def __init__(self, a: float, b: float, sd: float = 0.0) -> None:
         self.watts = {"a": a, "b": b}
@@ -70,8 +72,8 @@ def test_the_error_has_the_weights_the_sampling_and_the_debt_in_it() -> None:
     for _ in range(300):
         tab.book(HALVES, 1_000_000, 1.0, exact, pay=True)
     groups = [["a"], ["b"]]
-    assert tab.errors(groups, exact) == pytest.approx([0.0, 0.0], abs=300)
-    sampled = tab.errors(groups, UNLIKE)
+    assert finished(tab.errors(groups, exact)) == pytest.approx([0.0, 0.0], abs=300)
+    sampled = finished(tab.errors(groups, UNLIKE))
     assert sampled[0] == pytest.approx(sampled[1])
     # share of a 3/4 through n = 7.2 · 300 samples: 3·1/4² · 2 · √(p(1−p)/n)·…, by the derivative
     assert sampled[0] == pytest.approx(300e6 * 0.375 * (0.5 / (7.2 * 300) ** 0.5) * 2, rel=0.01)
@@ -79,25 +81,40 @@ def test_the_error_has_the_weights_the_sampling_and_the_debt_in_it() -> None:
     unsure.exact = True
     # d share / d rate = β_b/(β_a+β_b)² and −β_a/(…)²
     slope = (1.0**2 + 3.0**2) ** 0.5 / 16
-    assert tab.errors(groups, unsure)[0] == pytest.approx(300e6 * slope * 0.3, rel=0.01)
+    assert finished(tab.errors(groups, unsure))[0] == pytest.approx(300e6 * slope * 0.3, rel=0.01)
 
 
 def test_all_together_are_exact() -> None:
     tab: Tab[str] = Tab()
     for _ in range(100):
         tab.book(HALVES, 1_000_000, 1.0, UNLIKE, pay=True)
-    (error,) = tab.errors([["a", "b"]], Known(3.0, 1.0, sd=0.5))
+    (error,) = finished(tab.errors([["a", "b"]], Known(3.0, 1.0, sd=0.5)))
     assert error < 100
 
 
 def test_a_floor_that_is_off_is_an_error() -> None:
     rates = Known(3.0, 1.0)
     rates.exact = True
-    rates.floor_error_watts = 10.0
+    rates.floor = Prior(30.0, 10.0)
     tab: Tab[str] = Tab()
     for _ in range(100):
         tab.book(HALVES, 100_000_000, 1.0, rates, pay=True)
-    assert tab.errors([["a"]], rates)[0] == pytest.approx(0.25 * 10 * 100 * 1e6, rel=0.01)
+    for group in ("a", "b"):
+        (error,) = finished(tab.errors([[group]], rates))
+        assert error == pytest.approx(0.25 * 10 * 100 * 1e6, rel=0.01)
+
+
+def test_a_floor_that_was_not_taken_off_is_an_error_until_it_was() -> None:
+    rates = Known(1.0, 1.0)
+    rates.exact = True
+    rates.floor = Prior(30.0, 0.0)
+    for taken_uj, missed_j in ((0, 3000), (30_000_000, 0), (50_000_000, 2000)):
+        tab: Tab[str] = Tab()
+        for _ in range(100):
+            tab.book(HALVES, 100_000_000, 1.0, rates, pay=True)
+            tab.unsure(1.0, taken_uj)
+        (error,) = finished(tab.errors([["a"]], rates))
+        assert error == pytest.approx(missed_j / 2 * 1e6, abs=1)
 
 
 def test_days_of_sharing_stay_a_few_chunks() -> None:
@@ -105,7 +122,7 @@ def test_days_of_sharing_stay_a_few_chunks() -> None:
     for _ in range(100):
         for _ in range(2):
             tab.book(HALVES, 30_000_000, 30.0, UNLIKE, pay=True)
-    assert sum(tab.errors([["a"]], Known(3.0, 1.0, 0.1))) > 0
+    assert sum(finished(tab.errors([["a"]], Known(3.0, 1.0, 0.1)))) > 0
     assert tab.is_settled("c")
     tab.forget("a")
     assert tab.parties() == ["b"]

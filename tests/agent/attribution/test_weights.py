@@ -1,11 +1,13 @@
 """Watts per unit of SM time come out of power and shares, noisy or not, or are said not to."""
 
+import math
 import random
 from collections.abc import Callable
 
 import pytest
 
 from submeter.attribution.learnt import PRIOR_SD, UNKNOWN_FLOOR, Prior, Weights
+from submeter.attribution.moments import HALF_LIFE, Moments
 from submeter.attribution.weights import WeightLearner
 
 NO_FLOOR = Prior(0.0, 1.0)
@@ -168,3 +170,63 @@ def test_many_processes_are_pooled_and_still_told_apart() -> None:
     assert weights is not None
     assert weights.learnt
     assert weights.of("p11") > 2 * weights.of("p0")
+
+
+def test_too_many_share_a_column_and_are_strangers() -> None:
+    """Forty with a weight of their own each, eight of them in the crowd: the others' weights are
+    not spoilt, a solution is no larger, and a place that falls free is taken."""
+    watts = {f"p{i}": 450.0 if i % 2 else 90.0 for i in range(40)}
+    bench = Bench(watts)
+    for second in range(1200):
+        used = {
+            key: 0.024 if (second // (11 + 5 * (i % 8))) % 2 else 0.002
+            for i, key in enumerate(watts)
+        }
+        power = sum(watts[key] * share for key, share in used.items())
+        bench.learner.together(used, power, NO_FLOOR, exact=True)
+    weights = bench.learner.weights
+    assert weights is not None
+    assert len(weights.keys) == 32
+    assert weights.of("p39") == weights.of("p33") == weights.slope
+    assert weights.of("p1") > weights.of("p0")
+    bench.learner.retain({key for key in watts if key != "p0"})
+    for number in range(5):  # four of those who have gone are kept
+        bench.learner.meet(f"short {number}", None)
+        bench.learner.retain({key for key in watts if key != "p0"} - {f"p{number + 1}"})
+    assert len(bench.learner._keys) <= 33
+
+
+def test_solving_many_takes_many_seconds_and_little_of_each() -> None:
+    """Between two seconds only a few steps are taken: the solution comes some seconds later, and
+    of the processes that are there by then."""
+    watts = {f"p{i}": 60.0 + 20.0 * i for i in range(20)}
+    bench = Bench(watts)
+    done = []
+    for second in range(800):
+        used = {key: 0.04 if (second // (7 + 3 * i)) % 2 else 0.01 for i, key in enumerate(watts)}
+        power = sum(watts[key] * share for key, share in used.items())
+        working = bench.learner._solution is not None
+        if bench.learner.together(used, power, NO_FLOOR, exact=True):
+            assert working  # it was begun in an earlier second
+            done.append(second)
+        if bench.learner._solution is not None and second > 700:
+            bench.learner.retain({key for key in watts if key != "p3"})
+    assert done
+    weights = bench.learner.weights
+    assert weights is not None
+    assert weights.learnt
+
+
+def test_days_are_not_believed_more_than_they_tell() -> None:
+    """What is forgotten tells nothing: the error bar settles instead of shrinking for ever."""
+    moments = Moments()
+    moments.add_column()
+    moments.add_column()
+    spans = []
+    for second in range(60_000):
+        x = [1.0, 0.4 if second // 40 % 2 else 0.1, 0.4 if second // 60 % 2 else 0.1]
+        moments.observe(x, 300.0 * x[1] + 100.0 * x[2])
+        if second in (30_000, 59_999):
+            spans.append(moments.seconds)
+    assert spans[0] == pytest.approx(2 * HALF_LIFE / math.log(2), rel=0.2)
+    assert spans[1] == pytest.approx(spans[0], rel=0.2)

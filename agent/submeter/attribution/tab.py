@@ -23,7 +23,7 @@ Q = TypeVar("Q", bound=Hashable, contravariant=True)
 
 CHUNK_S: Final = 60.0
 _CHUNKS: Final = 64
-_CORRECTION: Final = 0.25
+_CORRECTION: Final = 0.5
 """At most this part of a second's energy is booked differently from that second's own shares."""
 _SAMPLES_PER_S: Final = 7.2
 _ROWS: Final = 8  # of the covariance in a step

@@ -17,7 +17,7 @@ from submeter.errors import InputError
 _PATIENCE_S: Final = 60.0
 _KWH: Final = 1.0
 _G_PER_KG: Final = 1_000
-INSTALL: Final = "install codecarbon: pip install 'submeter[carbon]'"
+INSTALL: Final = "pip install 'submeter[carbon]'"
 
 
 class Place(NamedTuple):

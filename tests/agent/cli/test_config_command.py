@@ -113,3 +113,13 @@ def test_docs(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == markdown()
     assert main(["config", "docs", "--format", "toml"]) == 0
     assert capsys.readouterr().out == commented_toml()
+
+
+def test_a_table_of_factors_is_judged_with_the_file_that_names_it(tmp_path: Path) -> None:
+    table = tmp_path / "factors.toml"
+    file = tmp_path / "submeter.toml"
+    file.write_text(f'[footprint]\ntable = "{table}"\n')
+    table.write_text("[[pue]]\nvalue = 1.2\nsource = 'audit'\n")
+    assert main(["config", "check", str(file)]) == 0
+    table.write_text("[[pue]]\nvalue = -1\nsource = 'audit'\n")
+    assert main(["config", "check", str(file)]) == 2

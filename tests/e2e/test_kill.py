@@ -55,9 +55,9 @@ def test_kills_lose_and_double_nothing(fast_directory: Path) -> None:
 @pytest.mark.parametrize("scene", ["fold", "migrate", "salvage"])
 def test_killed_at_each_change_of_a_file_it_goes_on(fast_directory: Path, scene: str) -> None:
     """Folding the log in, making version 2 of version 1, saving a damaged ledger: killed before
-    every system call that changes a file, or 25 of them, the ledger is whole, with all in it."""
+    every system call that changes a file, or 12 of them, the ledger is whole, with all in it."""
     seed = random.SystemRandom().getrandbits(32)
-    some = "0" if os.environ.get("SUBMETER_TEST_ALL") else "25"
+    some = "0" if os.environ.get("SUBMETER_TEST_ALL") else "12"
     done = subprocess.run(
         [sys.executable, str(EVERYWHERE), str(fast_directory), scene, some, str(seed)],
         capture_output=True,
@@ -70,4 +70,4 @@ def test_killed_at_each_change_of_a_file_it_goes_on(fast_directory: Path, scene:
     assert done.returncode == 0, f"seed {seed}: {done.stderr[-4_000:]}"
     result: dict[str, int] = json.loads(done.stdout)
     assert result["calls"] > 25
-    assert result["killed"] > 0.9 * result["tried"] > 20  # some runs end a few calls earlier
+    assert result["killed"] > 0.9 * result["tried"] > 10  # some runs end a few calls earlier

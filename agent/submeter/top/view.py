@@ -17,6 +17,7 @@ Json = Mapping[str, Any]
 SORTS: Final = ("watts", "joules", "phase", "workload")
 _LEVELS: Final = "▁▂▃▄▅▆▇█"
 _IDLE_PERCENT: Final = 5
+_LITTLE: Final = 0.3  # of the limit; boards that are held and idle draw 15 to 25 % of it
 _LABELS: Final = ("workload", "user", "namespace", "pod", "container", "job")
 _FIXED: Final = 50  # columns of a GPU's line besides its sparkline and its holders
 _OFTEN: Final = 12  # columns that a sparkline has at least
@@ -165,7 +166,7 @@ def _gpu_line(gpu: Json, past: Sequence[float], spark_width: int) -> str:
     throttled = figures.duration(throttled_ns) if throttled_ns else "none"
     return (
         f"{gpu['gpu']:>3} {_cell(gpu['power_watts'], 6)} {_cell(limit, 5)} "
-        f"{_cell(gpu['utilization_percent'], 4)}% {_cell(gpu['temperature_core_celsius'], 4)} "
+        f"{_cell(gpu['utilization_percent'], 4, '%')} {_cell(gpu['temperature_core_celsius'], 4)} "
         f"{throttled:>9}  {sparkline(past, spark_width, limit)} {_holders(gpu)}"
     )
 
@@ -214,10 +215,19 @@ def ranges(numbers: Iterable[int]) -> str:
 
 def _holders(gpu: Json) -> str:
     names = dict.fromkeys(printable(process["workload"]) for process in gpu["processes"])
-    used = gpu["utilization_percent"]
-    idles = " (held, but idle)" if names and used is not None and used < _IDLE_PERCENT else ""
+    idles = " (held, but idle)" if names and _is_idling(gpu) else ""
     return f"{', '.join(names)}{idles}" if names else "nobody"
 
 
-def _cell(value: float | None, width: int) -> str:
-    return f"{figures.UNKNOWN if value is None else f'{value:,.0f}':>{width}}"
+def _is_idling(gpu: Json) -> bool:
+    """Does nothing now, and drew little in the last seconds."""
+    used, most, limit = (
+        gpu[name] for name in ("utilization_percent", "power_max_watts", "power_limit_watts")
+    )
+    drew_little = most is None or limit is None or most < _LITTLE * limit
+    return used is not None and used < _IDLE_PERCENT and drew_little
+
+
+def _cell(value: float | None, width: int, unit: str = "") -> str:
+    text = figures.UNKNOWN if value is None else f"{value:,.0f}{unit}"
+    return text.rjust(width + len(unit))

@@ -95,9 +95,12 @@ def read(directory: Path, name: str, now_s: int) -> dict[str, Any]:
         sums: dict[Key, list[int]] = defaultdict(lambda: [0] * count)
         methods: dict[str, int] = defaultdict(int)
         metered_ns: list[dict[int, int]] = [defaultdict(int) for _ in range(count)]
+        known_ns: list[dict[int, int]] = [defaultdict(int) for _ in range(count)]
         for piece in reader.pieces(since_s, since_s + count * step_s, edges):
             at = min(max((piece.start_s - since_s) // step_s, 0), count - 1)
             metered_ns[at][piece.gpu.id] += piece.metered_ns
+            unmetered = (key for key in piece.facts if key.startswith("unmetered."))
+            known_ns[at][piece.gpu.id] += piece.metered_ns + sum(piece.facts[k] for k in unmetered)
             for series, energy_uj in piece.energy:
                 owner = series.account.owner
                 sums[str(owner.phase), owner.workload][at] += energy_uj
@@ -113,6 +116,7 @@ def read(directory: Path, name: str, now_s: int) -> dict[str, Any]:
         "gpus": gpus,
         "joules": decimal(sum(map(sum, sums.values())), _MICRO),
         "metered_gpu_s": [round(sum(each.values()) / NS_PER_S, 3) for each in metered_ns],
+        "accounted_s": [round(max(each.values(), default=0) / NS_PER_S, 3) for each in known_ns],
         "metered_s": [round(max(each.values(), default=0) / NS_PER_S, 3) for each in metered_ns],
         "joules_by_method": {key: decimal(value, _MICRO) for key, value in methods.items()},
         "series": [_series(key, values) for key, values in _largest(sums, count)],

@@ -20,9 +20,13 @@ def now_by_phase(snapshot: Snapshot, gpu_uuids: set[str]) -> Mapping[str, int]:
 
 
 def is_idling(gpu: GpuState) -> bool:
-    """Whether somebody holds a GPU that does nothing now."""
+    """Whether somebody holds a GPU that does nothing now, and did nothing in the last seconds: where
+    the floors are learnt, it never drew much more than them."""
     used = gpu.activity.utilization_percent if gpu.activity else None
-    return gpu.up and bool(gpu.processes) and used is not None and used < _IDLE_PERCENT
+    if not gpu.up or not gpu.processes or used is None or used >= _IDLE_PERCENT:
+        return False
+    floor_mw = gpu.floors.idle_mw + gpu.floors.context_mw
+    return not (floor_mw and gpu.peaks) or 2 * gpu.peaks.max_mw < 3 * floor_mw
 
 
 def _phases(parts: Mapping[Account, int], gpu_uuids: set[str]) -> Mapping[str, int]:

@@ -48,10 +48,14 @@ export function showPast(section, areas) {
     }
     const by = form.elements.by.value;
     const layers = layersOf(past, by);
+    const first = Math.max(0, past.metered_s.findIndex((each) => each > 0));
     const last = Math.max(0, past.metered_s.findLastIndex((each) => each > 0));
+    const shown = (values) => values.slice(first, last + 1);
     const whole = past.metered_s.map((_, step) => power(past, sumAt(past, step), step));
     canvas.hidden = false;
-    areas(canvas, layers, whole.slice(0, last + 1), [clock(past.since_s), clock(past.until_s)]);
+    const drawn = layers.map((layer) => ({ ...layer, values: shown(layer.values) }));
+    const begin = past.since_s + first * past.step_s;
+    areas(canvas, drawn, shown(whole), [clock(begin), clock(past.until_s)]);
     at.textContent = `${clock(past.since_s)} to ${clock(past.until_s)}, in steps of `
       + `${past.step_s >= 60 ? `${past.step_s / 60} min` : `${past.step_s} s`}. `
       + "The line is the GPUs' own counter; the areas below it are who used it.";
@@ -69,11 +73,12 @@ function sumAt(past, step) {
   return past.series.reduce((sum, each) => sum + Number(each.joules_by_step[step]), 0);
 }
 
-// Mean power of a step: its joules over the time that was metered in it, of the GPU metered longest:
-// one that was lost for a while leaves a dent.
+// Mean power of a step: its joules over the time that is accounted for in it, of the GPU that has
+// most: one that was lost for a while leaves a dent, and what its counter held when it came back is
+// spread over the time that it was away.
 function power(past, joules, step) {
-  const seconds = past.metered_s[step];
-  return seconds > 0 ? joules / Math.max(seconds, 1) : null;
+  if (past.metered_s[step] === 0 && joules === 0) return null;
+  return joules / Math.max(past.accounted_s[step], 1);
 }
 
 function layersOf(past, by) {

@@ -20,8 +20,8 @@ def now_by_phase(snapshot: Snapshot, gpu_uuids: set[str]) -> Mapping[str, int]:
 
 
 def is_idling(gpu: GpuState) -> bool:
-    """Whether somebody holds a GPU that does nothing now, and did nothing in the last seconds: where
-    the floors are learnt, it never drew much more than them."""
+    """Whether somebody holds a GPU that does nothing now, and in the last seconds, as far as its
+    floors are learnt, never drew much more than them."""
     used = gpu.activity.utilization_percent if gpu.activity else None
     if not gpu.up or not gpu.processes or used is None or used >= _IDLE_PERCENT:
         return False

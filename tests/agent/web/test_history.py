@@ -84,6 +84,7 @@ def test_the_parts_are_the_whole(ledger: tuple[Path, int], name: str) -> None:
     assert sum(micro(each["joules"]) for each in past["series"]) == total_uj
     assert sum(map(micro, past["joules_by_method"].values())) == total_uj
     count = len(past["metered_s"])
+    assert len(past["accounted_s"]) == len(past["metered_gpu_s"]) == count
     for each in past["series"]:
         assert len(each["joules_by_step"]) == count
         assert sum(map(micro, each["joules_by_step"])) == micro(each["joules"])

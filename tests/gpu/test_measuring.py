@@ -2,6 +2,7 @@
 try on a real GPU."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_what_a_board_lacks_is_left_out(standin: Any, tmp_path: Path) -> None:
     assert found["energies"]["instant_all_j"] > 300
     assert signals(found)["counter"]["gap_ms"] is None
     assert "| energy counter (call) | refused: NVML error 3 |" in report
-    assert "| as found | 2 |" in report
+    assert re.search(r"^\| as found \| [2-9]", report, re.MULTILINE)  # seconds, on a busy machine
 
 
 def test_loads_run_one_after_the_other_until_one_can_not(standin: Any, tmp_path: Path) -> None:

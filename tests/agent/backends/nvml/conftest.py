@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pynvml
 import pytest
 
 from submeter.backends.nvml import NvmlBackend, create
@@ -47,6 +48,7 @@ class Node:
 @pytest.fixture
 def node(standin: "standin_module.Standin", tmp_path: Path) -> Iterator[Node]:
     standin.load()
+    pynvml._nvmlLib_refcount = 0  # whatever tests before in this process left initialised
     made = Node(standin, tmp_path / "sys")
     yield made
     made.backend.close()

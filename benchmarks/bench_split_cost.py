@@ -1,6 +1,6 @@
 """What splitting costs: 8 GPUs with 32 processes each, one settlement a second.
 
-    python benchmarks/bench_split_cost.py [seconds]
+    python benchmarks/bench_split_cost.py [seconds [processes]]
 
 Prints the CPU time per simulated second as a share of one core: learning, weights, settling what
 is owed, standard errors, and the exact split. Reading the GPUs and booking is not part of it.
@@ -27,24 +27,27 @@ from submeter.sampling.watch import Batch, Held
 from submeter.signals import Signals
 from submeter.units import NS_PER_S, UJ_PER_J
 
-GPUS, PROCESSES = 8, 32
+GPUS = 8
 FLOORS = Floors(70_000, 40_000)
 
 
 class Watch:
     """As much of a watch as the signals read."""
 
-    def __init__(self, gpu: int) -> None:
-        pids = range(1000 * gpu + 1, 1000 * gpu + 1 + PROCESSES)
+    def __init__(self, gpu: int, processes: int) -> None:
+        pids = range(1000 * gpu + 1, 1000 * gpu + 1 + processes)
         self.held = tuple(Held(Holder(pid), ProcessKey("boot", pid, pid)) for pid in pids)
         self.batches: list[Batch] = []
         self.energy_uj = 0
 
     def second(self, at_ns: int, random: Random) -> Interval:
-        joules = random.uniform(200, 600)
+        second = at_ns // NS_PER_S
+        busy = [4.0 if second // (5 + i) % 2 else 1.0 for i in range(len(self.held))]
+        drawn = [share * (60 + 40 * (i % 10)) for i, share in enumerate(busy)]
+        joules = 110 + sum(drawn) / sum(busy)  # unlike processes that come and go by turns
         self.energy_uj += round(joules * UJ_PER_J)
         reading = Reading(at_ns, self.energy_uj, at_ns // 1000, None, None, None, None)
-        seen = random.choices(self.held, k=7)
+        seen = random.choices(self.held, busy, k=7)
         pids = {one.holder.pid for one in seen}
         samples = tuple(UtilisationSample(pid, at_ns // 1000, 100 // len(pids)) for pid in pids)
         self.batches.append(Batch(NS_PER_S, samples, reading))
@@ -61,9 +64,10 @@ class Queue(list[Batch]):
 
 def main() -> None:
     seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 900
+    processes = int(sys.argv[2]) if len(sys.argv) > 2 else 32
     random = Random(1)
     programs = Programs()
-    gpus = [(Watch(gpu), Signals("board", programs)) for gpu in range(GPUS)]
+    gpus = [(Watch(gpu, processes), Signals("board", programs)) for gpu in range(GPUS)]
     owners = {one.key: Owner(Phase.OTHER, f"w{one.holder.pid}") for w, _ in gpus for one in w.held}
     clock = FakeClock()
     spent_ns = longest_ns = 0
@@ -80,7 +84,7 @@ def main() -> None:
         took_ns = time.process_time_ns() - began_ns
         spent_ns += took_ns
         longest_ns = max(longest_ns, took_ns)
-    print(f"{GPUS} GPUs × {PROCESSES} processes: {spent_ns / seconds / NS_PER_S:.2%} of a core;"
+    print(f"{GPUS} GPUs × {processes} processes: {spent_ns / seconds / NS_PER_S:.2%} of a core;"
           f" longest settlement {longest_ns / 1e6:.0f} ms")  # fmt: skip
 
 

@@ -31,6 +31,8 @@ _SOLO_SD: Final = 0.1  # of the common slope: how far seconds alone may be from 
 _SOLO_LIMIT: Final = 0.03  # … however many there are
 _MODEL_SD: Final = 0.02  # of the common slope: nothing is known better than that
 _ROUNDS: Final = 6
+_MANY: Final = 9
+_ROUNDS_OF_MANY: Final = 2  # a round costs the number of columns cubed
 _SWEEPS: Final = 4  # a round
 _SAME: Final = 0.02  # of the noise: then another round changes nothing
 _SPREAD: Final = 0.665  # of the logarithm of weights: a decade, evenly
@@ -107,7 +109,7 @@ def _fitted(normal: Normal, known: _Known) -> Steps[_Fit]:
     wide = (PRIOR_SD * normal.slope) ** 2
     doubt = sum(row[i] for i, row in enumerate(normal.sampling)) * wide
     noise = _noise(normal, beta, doubt)
-    for _ in range(_ROUNDS):
+    for _ in range(_ROUNDS if count < _MANY else _ROUNDS_OF_MANY):
         yield
         precision = [[value / noise for value in row] for row in normal.matrix]
         shift = [

@@ -1,5 +1,7 @@
 """One shared GPU: what is learnt decides, programs are remembered, errors are kept for the gone."""
 
+from random import Random
+
 import pytest
 
 from submeter.attribution import Party, Programs, Sharing
@@ -90,3 +92,34 @@ def test_strangers_are_a_party_without_an_owner(holders: dict[ProcessKey, Owner]
     assert sum(allotment.weights.values()) == pytest.approx(1000, abs=2)
     assert allotment.weights[Party(None, None)] > 0
     assert set(sharing.standard_errors(now=True)) == {(TRAINER, "")}
+
+
+@pytest.mark.parametrize("noisy", [True, False])
+@pytest.mark.parametrize("constant", [0.1, 0.4])
+def test_who_is_always_there_is_not_silently_taken_for_the_floor(
+    holders: dict[ProcessKey, Owner], noisy: bool, constant: float
+) -> None:
+    """A board that was never quiet, one process that never changes: whatever is booked to it, its
+    true work lies within two standard errors."""
+    random = Random(3)
+    sharing = Sharing()
+    sharing.present(holders)
+    steady, other = holders
+    booked = true = 0.0
+    for second in range(600):
+        used = {steady: constant, other: 0.5 if second // 9 % 2 else 0.05}
+        watts = 100 + sum(WATTS[holders[one]] * share for one, share in used.items())
+        seen = dict(used)
+        if noisy:
+            drawn = random.choices(list(used), list(used.values()), k=7)
+            seen = {one: sum(used.values()) * drawn.count(one) / 7 for one in used}
+        sharing.together(dict(seen.items()), watts, None)
+        floor = sharing.floor_mw / 1000
+        assert not (noisy and floor)
+        parties = {Party(one, holders[one]): share for one, share in seen.items()}
+        work_uj, floor_uj = round((watts - floor) * 1e6), round(floor * 1e6)
+        parts = sharing.allot(parties, work_uj, 1.0, floor_uj).weights
+        booked += parts.get(Party(steady, TRAINER), 0) / 1e6
+        true += WATTS[TRAINER] * constant
+    error = sharing.standard_errors(now=True)[TRAINER, ""] / 1e6
+    assert abs(booked - true) < 2 * error

@@ -197,6 +197,8 @@ def test_an_encoder_that_works_alone_is_work_and_no_floor(signals: Signals) -> N
     there.activity = Activity(NS_PER_S, 0)
     signals.take(there, NS_PER_S, FLOORS, owner_of)
     usage = signals.usage(interval(1, 110), (A, B), FLOORS, owner_of)
+    assert usage is not None
+    assert usage.sm_time == {1: 5 * NS_PER_S}  # a tenth
     work = [p for p in split(interval(1, 110), usage, FLOORS)
             if p.account.component is Component.DYNAMIC]  # fmt: skip
     assert [(p.account.owner, p.energy_uj) for p in work] == [(OWNERS[B.key], 10_000_000)]

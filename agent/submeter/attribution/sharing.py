@@ -21,7 +21,6 @@ _REMEMBERED_SD: Final = 0.3
 _ERRORS_EVERY: Final = 30
 _STEPS: Final = 4  # of finding out the errors that are done in a second
 _FLOOR_SD_WATTS: Final = 3.0
-_FLOOR_KNOWN: Final = 0.03
 """Of the common slope: a floor less sure than that isn't used. Data have to tell it, not what is
 expected of somebody's weight: for one who is always there a tenth of the time it says ± 0.07."""
 
@@ -134,7 +133,6 @@ class Sharing:
         self._rates = _Rates(None, self._seats)
         self._errors_uj: dict[tuple[Owner, str], float] = {}
         self._gone_uj2: dict[tuple[Owner, str], float] = {}  # variance of those who are gone
-        self._strangers = False
         self._floor_seen = True
         self._booked = 0
         self._next_estimate = _ERRORS_EVERY
@@ -166,7 +164,6 @@ class Sharing:
         no known holder), power meanwhile, and the floor in it if that is known. ``exact``: shares
         that are counted, not sampled."""
         if None in sm_time:
-            self._strangers = True
             self._learner.meet(None, None)
         self._floor_seen = floor is not None
         known = UNKNOWN_FLOOR
@@ -174,17 +171,6 @@ class Sharing:
             known = Prior((floor.idle_mw + floor.context_mw) / 1000, _FLOOR_SD_WATTS)
         if self._learner.together(dict(sm_time), max(watts, 0.0), known, exact=exact):
             self._learnt()
-
-    @property
-    def floor_mw(self) -> int:
-        """What the board draws whoever works, as far as that shows in how its power follows the
-        SM time; 0 where it doesn't. Those who are there all the time look like a floor: so not
-        where strangers work, nor by samples, through whose noise the two can't be told apart."""
-        weights = self._learner.weights
-        if weights is None or not weights.exact or self._strangers:
-            return 0
-        known = weights.floor.sd_watts <= _FLOOR_KNOWN * weights.slope
-        return round(weights.floor.watts * 1000) if known else 0
 
     def alone(self, key: ProcessKey, share: float, watts: float) -> None:
         """A second with one holder: the GPU's utilisation is that process's."""

@@ -114,11 +114,8 @@ def test_who_is_always_there_is_not_silently_taken_for_the_floor(
             drawn = random.choices(list(used), list(used.values()), k=7)
             seen = {one: sum(used.values()) * drawn.count(one) / 7 for one in used}
         sharing.together(dict(seen.items()), watts, None)
-        floor = sharing.floor_mw / 1000
-        assert not (noisy and floor)
         parties = {Party(one, holders[one]): share for one, share in seen.items()}
-        work_uj, floor_uj = round((watts - floor) * 1e6), round(floor * 1e6)
-        parts = sharing.allot(parties, work_uj, 1.0, floor_uj).weights
+        parts = sharing.allot(parties, round(watts * 1e6), 1.0, 0).weights
         booked += parts.get(Party(steady, TRAINER), 0) / 1e6
         true += WATTS[TRAINER] * constant
     error = sharing.standard_errors(now=True)[TRAINER, ""] / 1e6

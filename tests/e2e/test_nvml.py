@@ -141,7 +141,12 @@ def test_without_a_driver_it_stays_up_says_so_and_recovers(
 def test_a_reloaded_driver_opens_a_new_epoch_and_no_joule_goes_backwards(
     agent: Callable[..., Any], standin: Any, wait_for: Callable[..., Any]
 ) -> None:
-    board = [f"gpu 0 uuid=GPU-0 {BOARD}", "load 0 constant mw=200000"]
+    board = [
+        f"gpu 0 uuid=GPU-0 {BOARD}",
+        "load 0 constant mw=200000",
+        # Far above what it can count anew until it is read again, however late that is.
+        "counter_reset gpu=0 at=0 mj=1000000000",
+    ]
     standin.write(board)
     process = agent(env=standin.env)
     wait_for(lambda: _ready(process), "the GPU")

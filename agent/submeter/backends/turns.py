@@ -21,14 +21,18 @@ class Polled(Protocol):
 class Turns:
     """Who of ``count`` is to come, and who has the turn, since when. For one round at a time."""
 
-    __slots__ = ("_order", "_todo", "at", "boottime_ns", "next", "since_ns")
+    __slots__ = ("_order", "_todo", "at", "boottime_ns", "disturbed", "next", "since_ns")
 
     def __init__(self, count: int, boottime_ns: Callable[[], int]) -> None:
         self._order: tuple[int | None, ...] = (*range(count), None)
         self._todo: deque[int | None] = deque()
         self.next = self._todo.popleft
-        """The next one's number, None at the end. IndexError where the rest was taken away."""
+        """The next one's number, None at the end. IndexError where the rest was taken away; then
+        `disturbed` is set."""
         self.boottime_ns = boottime_ns
+        self.disturbed = False
+        """Whether `end_with` was ever called: then an IndexError may be the rest being gone. Never
+        taken back, as whoever begins a round can't know whether the other one is still at it."""
         self.at = 0
         """Who has the turn; set by whoever calls `next`."""
         self.since_ns = 0
@@ -42,6 +46,7 @@ class Turns:
     def end_with(self, stuck: int) -> bool:
         """Ends the round with ``stuck``'s turn, from another thread; False, and nothing is changed,
         if that turn is over already."""
+        self.disturbed = True
         rest = []
         while True:
             try:

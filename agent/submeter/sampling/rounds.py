@@ -83,8 +83,10 @@ class Round:
                 self._poll(now_ns, turns)
                 return None
             self._take(now_ns, turns)
-        except IndexError:  # the others were taken away meanwhile
-            return None
+        except IndexError:
+            if not turns.disturbed:
+                raise
+            return None  # the others were taken away meanwhile
         return self._regrouped(now_ns) if self._probing else None
 
     def turn(self) -> tuple[int, int]:

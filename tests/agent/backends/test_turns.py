@@ -28,9 +28,11 @@ def test_a_stuck_round_ends_with_the_stuck_one(count: int, data: st.DataObject) 
         number = turns.next()
         assert number is not None
         turns.at = number
+    assert not turns.disturbed
     assert turns.end_with(stuck)
     with pytest.raises(IndexError):
         turns.next()
+    assert turns.disturbed
 
 
 @given(count=st.integers(2, 8), data=st.data())

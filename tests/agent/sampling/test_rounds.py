@@ -69,6 +69,20 @@ def test_every_tick_is_a_reading_and_none_waits_long(period_ms: int) -> None:
     }
 
 
+def test_a_mistake_of_a_backend_is_not_taken_for_a_round_cut_short() -> None:
+    clock = FakeClock()
+    node = _node(clock, 100)
+    jobs, _ = node.jobs()
+    run_until(clock, jobs, clock.boottime_ns() + NS_PER_S)
+
+    def readings(now_ns: int) -> Sequence[Reading]:
+        raise IndexError(f"no such field at {now_ns}")
+
+    next(iter(node.watches())).device.readings = readings  # type: ignore[method-assign]
+    with pytest.raises(IndexError, match="no such field"):
+        run_until(clock, jobs, clock.boottime_ns() + NS_PER_S)
+
+
 def test_while_somebody_follows_readings_wait_a_tenth_of_a_second() -> None:
     clock = FakeClock()
     node = _node(clock, 20, seen=True)

@@ -10,14 +10,14 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from datetime import datetime
-from email.message import Message
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from submeter.errors import InputError, SubmeterError
 from submeter.footprint.factors import Factor, Quantity, micro
 from submeter.footprint.history import ROW_S
+from submeter.outbound import OPENER
 from submeter.text import printable
 
 PATIENCE_S: Final = 10.0
@@ -89,7 +89,7 @@ def ask(where: Place, now_s: int) -> Factor:
     if where.token:
         request.add_unredirected_header("auth-token", where.token)
     try:
-        with _OPENER.open(request, timeout=where.patience_s) as response:
+        with OPENER.open(request, timeout=where.patience_s) as response:
             content = response.read(MOST_BYTES + 1)
     except urllib.error.HTTPError as error:
         with error:
@@ -137,19 +137,3 @@ def _again_s(error: urllib.error.HTTPError) -> float:
     if wanted.isascii() and wanted.isdigit():
         return min(float(wanted[:9]), _LONGEST_S)
     return 60.0 if error.code == _TOO_MANY else 0.0
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(  # noqa: PLR0917  as it is called
-        self,
-        req: urllib.request.Request,  # noqa: ARG002
-        fp: IO[bytes],  # noqa: ARG002
-        code: int,  # noqa: ARG002
-        msg: str,  # noqa: ARG002
-        headers: Message,  # noqa: ARG002
-        newurl: str,  # noqa: ARG002
-    ) -> None:
-        return None
-
-
-_OPENER: Final = urllib.request.build_opener(_NoRedirect)

@@ -11,11 +11,11 @@ import urllib.parse
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from email.message import Message
 from http.client import HTTPException
-from typing import IO, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from submeter.errors import InputError, SubmeterError
+from submeter.outbound import OPENER
 from submeter.text import printable
 
 PATIENCE_S: Final = 30.0
@@ -68,7 +68,7 @@ class Server(NamedTuple):
         if self.authorization:
             request.add_unredirected_header("Authorization", self.authorization)
         try:
-            with _OPENER.open(request, timeout=self.patience_s) as response:
+            with OPENER.open(request, timeout=self.patience_s) as response:
                 return _answer(_body(response))
         except urllib.error.HTTPError as error:
             with error:
@@ -107,22 +107,6 @@ def server(url: str, patience_s: float = PATIENCE_S) -> Server:
         )
         authorization = f"Basic {b64encode(pair.encode()).decode()}"
     return Server(base, authorization, patience_s)
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(  # noqa: PLR0917  as it is called
-        self,
-        req: urllib.request.Request,  # noqa: ARG002
-        fp: IO[bytes],  # noqa: ARG002
-        code: int,  # noqa: ARG002
-        msg: str,  # noqa: ARG002
-        headers: Message,  # noqa: ARG002
-        newurl: str,  # noqa: ARG002
-    ) -> None:
-        return None
-
-
-_OPENER: Final = urllib.request.build_opener(_NoRedirect)
 
 
 def _body(response: Any) -> bytes:

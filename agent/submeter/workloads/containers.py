@@ -12,13 +12,13 @@ containers are their user's own and have no name here.
 """
 
 import json
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from submeter.workloads.files import content, entries
 from submeter.workloads.placement import SHORT_ID, Placement
 
 ROOT: Final = Path("/")
@@ -30,6 +30,7 @@ _ID: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 """What Docker, Podman and nerdctl accept as a name."""
 _MOST_CONTAINERS: Final = 2_000
+_ID_BYTES: Final = 64
 _MOST_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -77,18 +78,18 @@ class ContainerNames:
         was called."""
         folder = self._docker() / "containers"
         found: dict[str, str] = {}
-        for entry in _entries(folder):
+        for entry in entries(folder, _MOST_CONTAINERS):
             id_ = entry[:SHORT_ID]
             if not _ID.fullmatch(entry):
                 continue
-            content = None if id_ in known else _json(folder / entry / "config.v2.json")
-            name = content.get("Name") if isinstance(content, dict) else known.get(id_)
+            settings = None if id_ in known else _json(folder / entry / "config.v2.json")
+            name = settings.get("Name") if isinstance(settings, dict) else known.get(id_)
             _note(found, entry, name)
         return found
 
     def _by_podman(self) -> Mapping[str, str]:
         found: dict[str, str] = {}
-        for driver in _entries(self._root / _STORAGE):
+        for driver in entries(self._root / _STORAGE, _MOST_CONTAINERS):
             if driver.endswith("-containers"):
                 listed = _json(self._root / _STORAGE / driver / "containers.json")
                 for one in islice(listed if isinstance(listed, list) else (), _MOST_CONTAINERS):
@@ -99,11 +100,11 @@ class ContainerNames:
 
     def _by_nerdctl(self) -> Mapping[str, str]:
         found: dict[str, str] = {}
-        for daemon in _entries(self._root / _NERDCTL):
+        for daemon in entries(self._root / _NERDCTL, _MOST_CONTAINERS):
             names = self._root / _NERDCTL / daemon / "names"
-            for namespace in _entries(names):
-                for name in _entries(names / namespace):
-                    id_ = _content(names / namespace / name)[:64].decode("ascii", "replace")
+            for namespace in entries(names, _MOST_CONTAINERS):
+                for name in entries(names / namespace, _MOST_CONTAINERS):
+                    id_ = content(names / namespace / name, _ID_BYTES).decode("ascii", "replace")
                     _note(found, id_, name)
         return found
 
@@ -116,28 +117,8 @@ def _note(found: dict[str, str], id_: object, name: object) -> None:
             found[id_[:SHORT_ID]] = plain
 
 
-def _entries(folder: Path) -> Iterator[str]:
-    try:
-        with os.scandir(folder) as entries:
-            yield from [entry.name for entry in islice(entries, _MOST_CONTAINERS)]
-    except OSError:
-        return
-
-
 def _json(path: Path) -> Any:
     try:
-        return json.loads(_content(path) or b"null")
+        return json.loads(content(path, _MOST_BYTES) or b"null")
     except (ValueError, RecursionError):
         return None
-
-
-def _content(path: Path) -> bytes:
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        with os.fdopen(file, "rb") as opened:
-            return opened.read(_MOST_BYTES)
-    except OSError:
-        return b""

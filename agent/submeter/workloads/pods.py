@@ -15,11 +15,11 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from submeter.errors import ReadFailed
+from submeter.workloads.files import content, entries
 from submeter.workloads.placement import SHORT_ID, Placement, placement
 from submeter.workloads.podresources import Assigned, assigned
 from submeter.workloads.unary import call
@@ -126,12 +126,11 @@ def _joined(
 def _checkpointed(path: Path) -> Mapping[frozenset[str], str]:
     """Devices of each container → its pod's UID, from the kubelet's own file: {"Data":
     {"PodDeviceEntries": [{"PodUID", "ContainerName", "DeviceIDs": {"<numa>": […]}}]}}."""
-    content = _content(path)
+    said = content(path, _MOST_BYTES)
     try:
-        data: Any = json.loads(content) if content else {}
-        entries = data.get("Data", {}).get("PodDeviceEntries") or ()
+        data: Any = json.loads(said) if said else {}
         devices: dict[tuple[str, str], set[str]] = {}
-        for entry in entries:
+        for entry in data.get("Data", {}).get("PodDeviceEntries") or ():
             ids = entry["DeviceIDs"]
             flat = [one for some in ids.values() for one in some] if isinstance(ids, dict) else ids
             whose = devices.setdefault((entry["PodUID"], entry["ContainerName"]), set())
@@ -142,34 +141,14 @@ def _checkpointed(path: Path) -> Mapping[frozenset[str], str]:
 
 
 def _logged_pods(folder: Path) -> Iterable[tuple[str, PodName]]:
-    for name in _entries(folder):
+    for name in entries(folder, _MOST_ENTRIES):
         match = _POD_FOLDER.fullmatch(name)
         if match is not None:
             yield match[3], PodName(match[1], match[2])
 
 
 def _logged_containers(folder: Path) -> Iterable[tuple[str, str]]:
-    for name in _entries(folder):
+    for name in entries(folder, _MOST_ENTRIES):
         match = _CONTAINER_LOG.fullmatch(name)
         if match is not None:
             yield match[2][:SHORT_ID], match[1]
-
-
-def _entries(folder: Path) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry.name for entry in islice(entries, _MOST_ENTRIES)]
-    except OSError:
-        return []
-
-
-def _content(path: Path) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        with os.fdopen(descriptor, "rb") as file:
-            return file.read(_MOST_BYTES)
-    except OSError:
-        return b""

@@ -7,11 +7,13 @@ imports neither before it is asked to.
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
+from submeter.config import Config
 from submeter.config.kinds import Kind
 from submeter.config.notation import found_text, value_text
 from submeter.errors import InputError
@@ -70,6 +72,16 @@ class OptionError(InputError):
     def __init__(self, option: str, message: str) -> None:
         super().__init__(message)
         self.option = option
+
+
+@contextmanager
+def placed(config: Config, name: str) -> Iterator[None]:
+    """Whatever an exporter says of an option of its, is said of the place where that was set.
+    Raises InputError."""
+    try:
+        yield
+    except OptionError as error:
+        raise config.error(f"exporters.{name}.{error.option}", str(error)) from error
 
 
 REQUIRED: Final = object()

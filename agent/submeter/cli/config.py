@@ -12,8 +12,8 @@ from submeter.config.notation import value_text
 from submeter.config.reference import commented_toml, markdown
 from submeter.config.schema import EXPORTERS, KEYS, Origin
 from submeter.errors import EXIT_OK
-from submeter.exporting import OptionError
 from submeter.exporting import check as check_exporter
+from submeter.exporting import placed
 from submeter.footprint.sources import check
 
 HELP = "check a configuration file, or show what is in effect"
@@ -57,10 +57,8 @@ def _check(arguments: argparse.Namespace) -> int:
     config = load(arguments.file, (), ours)
     check(config)
     for name, options in config.exporters.items():
-        try:
+        with placed(config, name):
             check_exporter(name, options)
-        except OptionError as error:
-            raise config.error(f"exporters.{name}.{error.option}", str(error)) from error
     print("OK")
     return EXIT_OK
 

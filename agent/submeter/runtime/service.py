@@ -24,7 +24,7 @@ from submeter.backends import Backend
 from submeter.clock import Clock, SystemClock
 from submeter.config import Config
 from submeter.errors import EXIT_FAILED, EXIT_OK, InputError
-from submeter.exporting import Exporter, OptionError
+from submeter.exporting import Exporter, placed
 from submeter.exporting import load as load_exporter
 from submeter.ledger import DurableLedger
 from submeter.ledger.opening import open_store
@@ -285,10 +285,8 @@ class Service:
 
 def _exporter(config: Config, name: str, options: Mapping[str, object]) -> Exporter:
     """Raises InputError that points to where a wrong option was set."""
-    try:
+    with placed(config, name):
         return load_exporter(name, options)
-    except OptionError as error:
-        raise config.error(f"exporters.{name}.{error.option}", str(error)) from error
 
 
 def _session(config: Config, clock: Clock, backend: Backend) -> Session:

@@ -76,11 +76,8 @@ class Progress:
         self._open.append((name, block))
 
 
-class _HuggingFace:
-    """`transformers.TrainerCallback`: https://huggingface.co/docs/transformers/main_classes/callback.
-
-    There is no event for the beginning of an evaluation: its first batch is it.
-    """
+class _Callback:
+    """What any library's callback has, besides the methods that it calls."""
 
     def __init__(self, workload: str = "") -> None:
         super().__init__()
@@ -89,6 +86,13 @@ class _HuggingFace:
     @property
     def joules(self) -> float:
         return self.progress.joules
+
+
+class _HuggingFace(_Callback):
+    """`transformers.TrainerCallback`: https://huggingface.co/docs/transformers/main_classes/callback.
+
+    There is no event for the beginning of an evaluation: its first batch is it.
+    """
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         self.progress.begin_fit()
@@ -109,16 +113,8 @@ class _HuggingFace:
         self.progress.end_inference()  # after an evaluation that nobody ended
 
 
-class _Lightning:
+class _Lightning(_Callback):
     """`lightning.pytorch.callbacks.Callback`, of lightning or pytorch_lightning."""
-
-    def __init__(self, workload: str = "") -> None:
-        super().__init__()
-        self.progress = Progress(workload)
-
-    @property
-    def joules(self) -> float:
-        return self.progress.joules
 
     def on_fit_start(self, *_: Any) -> None:
         self.progress.begin_fit()

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from submeter.reports.capacity import SHARES, STRANDED_PERCENT, Capacity
-from submeter.reports.outlook_page import page
 from submeter.reports.presentations._columns import columns
+from submeter.reports.presentations._document import document
 from submeter.reports.presentations._plots import safe
 from submeter.reports.presentations._words import NAMELESS
 from submeter.reports.presentations.json import joules
@@ -111,7 +111,7 @@ def as_html(found: Capacity) -> bytes:
         "<section><h2>Held without working</h2><p>Reservations whose work was at most "
         f"{STRANDED_PERCENT} % of what they were charged.</p>{stranded}</section>"
     )
-    return page("Unused capacity", body)
+    return document("Unused capacity", body)
 
 
 def _period(found: Capacity) -> str:

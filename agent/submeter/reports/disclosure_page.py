@@ -3,8 +3,8 @@
 from typing import Any, Final
 
 from submeter.reports.disclosure import fields, phases
-from submeter.reports.outlook_page import page
 from submeter.reports.presentations._amounts import cells, columns_of, factor_lines
+from submeter.reports.presentations._document import document
 from submeter.reports.presentations._plots import safe
 from submeter.reports.presentations._words import NAMELESS, PHASES, caveats, period
 from submeter.reports.record import Report
@@ -24,7 +24,7 @@ def as_html(report: Report) -> bytes:
         f"<section><h2>Made by</h2><p>submeter {safe(report.version)}, {safe(said['made'])}. The "
         "same figures for machines: <code>submeter report --disclosure --json</code>.</p></section>"
     )
-    return page("Electricity of AI: disclosure", body)
+    return document("Electricity of AI: disclosure", body)
 
 
 def _phases(report: Report) -> str:

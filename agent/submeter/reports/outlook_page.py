@@ -1,13 +1,10 @@
 """An outlook in, one HTML page with a plot out: no script, nothing from elsewhere."""
 
-from base64 import b64encode
-from hashlib import sha256
-from importlib import resources
 from typing import Final, NamedTuple
 
-from submeter import __version__
 from submeter.footprint.fleet import FORMULA
 from submeter.reports.outlook import Outlook, fleet_lines, inference_line, inputs_text
+from submeter.reports.presentations._document import document
 from submeter.reports.presentations._plots import safe
 
 _WIDTH: Final = 1_000
@@ -15,39 +12,12 @@ _LEFT: Final = 330
 _ROW: Final = 26
 _RIGHT: Final = 110
 
-_DOCUMENT: Final = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src '{digest}'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="submeter {version}">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
-
 
 class _Bar(NamedTuple):
     name: str
     low: float
     high: float
     colour: str
-
-
-def page(title: str, body: str) -> bytes:
-    """A whole page in the style of reports."""
-    css = resources.files("submeter.reports.presentations").joinpath("_page.css")
-    style = css.read_text("utf-8")
-    digest = "sha256-" + b64encode(sha256(style.encode()).digest()).decode()
-    return _DOCUMENT.format(
-        digest=digest, version=safe(__version__), title=safe(title), style=style, body=body
-    ).encode()
 
 
 def as_html(outlook: Outlook) -> bytes:
@@ -61,7 +31,7 @@ def as_html(outlook: Outlook) -> bytes:
         f"{_estimates(outlook)}{_comparators(outlook)}"
         f"<section><h2>Inference</h2><p>{safe(inference_line(outlook))}</p></section>"
     )
-    return page("AI's electricity", body)
+    return document("AI's electricity", body)
 
 
 def _plot(outlook: Outlook) -> str:

@@ -1,18 +1,15 @@
 """A report in, one HTML file out: no script, nothing from elsewhere, light and dark, printable.
 
-Every text that comes from outside passes `safe`; a content security policy in the file forbids
-everything but its own style sheet, whose hash it names.
+Every text that comes from outside passes `safe`.
 """
 
-from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
-from importlib import resources
 from typing import Final
 
 from submeter.model import Method, Phase
 from submeter.reports.calendar import timeline_unit
 from submeter.reports.presentations._amounts import cells, columns_of, factor_lines, text
+from submeter.reports.presentations._document import document
 from submeter.reports.presentations._plots import over_time, safe, stack
 from submeter.reports.presentations._words import (
     LAYERS,
@@ -38,28 +35,10 @@ _FACTORS: Final = (
     "Carbon, water and cost are these joules times the factors named above, with the site's PUE "
     "where there is one; what there was no factor for is not in them."
 )
-_DOCUMENT: Final = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src '{digest}'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="submeter {version}">
-<title>GPU electricity, {period}</title>
-<style>{style}</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
 
 
 def render(report: Report, *, colour: bool = False) -> bytes:  # noqa: ARG001
     """The whole page."""
-    style = resources.files(__package__).joinpath("_page.css").read_text("utf-8")
-    digest = "sha256-" + b64encode(sha256(style.encode()).digest()).decode()
     sections = (
         _head(report),
         _timeline(report),
@@ -71,13 +50,8 @@ def render(report: Report, *, colour: bool = False) -> bytes:  # noqa: ARG001
         _gpus(report),
         _about(report),
     )
-    return _DOCUMENT.format(
-        digest=digest,
-        version=safe(report.version),
-        period=safe(period(report)),
-        style=style,
-        body="\n".join(filter(None, sections)),
-    ).encode()
+    body = "\n".join(filter(None, sections))
+    return document(f"GPU electricity, {period(report)}", body, report.version)
 
 
 # ---- sections, as they follow one another ------------------------------------------------------

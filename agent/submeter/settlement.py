@@ -109,7 +109,6 @@ class Settlement:
         self._programs = Programs()
         self._lock = Lock()
         self._sequence = 0
-        self._offset_ns = 0  # wall clock minus boot time
         self._settled = (0, 0)  # boot time and wall time of the last settlement
         self._count_ns = 0
         self._snapshot: Snapshot | None = None
@@ -126,7 +125,7 @@ class Settlement:
         """Books everything closed since the last time. ``last``: nobody settles after this."""
         with self._lock:
             watches = list(self._watches())
-            self._offset_ns = wall_ns - now_ns
+            self._settled = now_ns, wall_ns
             self._table.observe(_keys(watches), now_ns)
             for watch in watches:
                 self._settle_gpu(watch, now_ns)
@@ -134,7 +133,6 @@ class Settlement:
                 self._count_ns = now_ns + COUNT_NS
                 self._count(watches, health())
             self._ledger.commit(now_ns, wall_ns)
-            self._settled = now_ns, wall_ns
             self._sequence += 1
 
     def snapshot(self, health: Callable[[], Health]) -> Snapshot | None:
@@ -263,7 +261,8 @@ class Settlement:
         return posted
 
     def _price(self, interval: Interval, postings: Sequence[Posting]) -> None:
-        moment_s = (interval.end_ns + self._offset_ns - 1) // NS_PER_S
+        now_ns, wall_ns = self._settled
+        moment_s = (interval.end_ns + wall_ns - now_ns - 1) // NS_PER_S
         energy_uj: dict[Phase, int] = {}
         for posting in postings:
             phase = posting.account.owner.phase

@@ -131,6 +131,11 @@ docs: $(VENV)/.installed-dev ## generates the documentation that comes from the 
 	$(BIN)/submeter config docs --format toml > deploy/submeter.toml
 	$(BIN)/python -m submeter_exporters docs/exporters.md
 	cd deploy/grafana && $(CURDIR)/$(BIN)/python -m submeter_dashboards dashboards
+	PYTHONPATH=reliability $(BIN)/python -m submeter_reliability docs
+
+.PHONY: reliability
+reliability: $(VENV)/.installed-dev tools ## measures what docs/reliability.md promises; ARGS=all or names for the long ones
+	@PYTHONPATH=reliability $(BIN)/python -m submeter_reliability $(ARGS)
 
 bench: $(VENV)/.installed-dev ## the benchmarks, one after the other
 	@for each in benchmarks/bench_*.py; do \

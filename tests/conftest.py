@@ -27,6 +27,24 @@ settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--row F12`: only the tests that claim this fault or threat."""
+    parser.addoption("--row", action="append", default=[], help="a row of docs/reliability.md")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves what `--row` asks for."""
+    wanted = set(config.getoption("--row"))
+    if wanted:
+        items[:] = [item for item in items if wanted & _rows(item)]
+
+
+def _rows(item: pytest.Item) -> set[object]:
+    return {
+        row for name in ("fault", "threat") for mark in item.iter_markers(name) for row in mark.args
+    }
+
+
 @pytest.fixture(scope="session")
 def standin_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stand-in libnvidia-ml.so.1, built once."""

@@ -43,11 +43,13 @@ NAME_WORDS: Final = _table(
      "lstm mlp ablation ablations sweeps hparam crossval kfold"),
     (INFERENCE, 6,
      "infer inference inferencer predict predictor prediction predictions serve server serving "
-     "generate generator txt2img img2img text2img text2image image2image txt2vid img2vid t2v "
-     "i2v eval evaluate evaluation evaluator evaluations webui gradio streamlit evals "
-     "transcribe transcription rerank reranker embedder embed embeddings txt2audio text2video "
-     "image2video basecall basecaller deploy inferring text2speech speech2text text2img vid2vid "
-     "img2vid img2txt voice2voice"),
+     "generate generator eval evaluate evaluation evaluator evaluations webui gradio streamlit "
+     "evals transcribe transcription rerank reranker embedder embed embeddings basecall "
+     "basecaller deploy inferring"),
+    # What is made of what is said by trainers of such models as well.
+    (INFERENCE, 5,
+     "txt2img img2img text2img text2image image2image txt2vid img2vid t2v i2v txt2audio "
+     "text2video image2video text2speech speech2text vid2vid img2txt voice2voice"),
     (INFERENCE, 5,
      "chat chatbot generation sample sampling sampler demo detect detection "
      "detector caption captioning "

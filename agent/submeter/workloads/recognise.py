@@ -17,6 +17,7 @@ from submeter.workloads.modes import modes
 from submeter.workloads.rules import (
     DECLARABLE,
     DECLARED_PHASE,
+    INFERENCE,
     OTHER,
     TITLES,
     TRAINING,
@@ -71,8 +72,8 @@ _TITLE_CHARACTERS: Final = 4096
 
 
 def _judged(facts: ProcessFacts, command: Command) -> Verdict:
-    tool = _tool(command)
     name = name_sign(command.name, native=command.native and not command.imported)
+    tool = _tool(command, None if name is None else name.cue.phase)
     found = modes(command, None if tool is not None or name is None else name.cue.phase)
     if tool is not None:
         return _known(tool, found)
@@ -125,12 +126,15 @@ def _titled(title: str | None) -> Verdict | None:
     return None
 
 
-def _tool(command: Command) -> Tool | None:
+def _tool(command: Command, said: Phase | None) -> Tool | None:
+    """``said``: what the name of the script or the module itself says."""
     scripted = bool(command.module or command.script or command.imported)
-    for name in _names(command):
+    for depth, name in enumerate(_names(command)):
         for tool in TOOLS.get(name, ()):
             if scripted and tool.label in NATIVE_ONLY:
                 continue
+            if command.module and depth and tool.phase is INFERENCE and said is TRAINING:
+                return None  # a package to run models with has a module that trains them
             if not tool.verbs or not tool.verbs.isdisjoint(command.words[:2]):
                 return tool
     return None

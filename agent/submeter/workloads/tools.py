@@ -88,7 +88,8 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "comfyui comfy invokeai invokeai-web fooocus sdnext stable-diffusion-webui sd sd-server "
      "sd-cli realesrgan-ncnn-vulkan waifu2x-ncnn-vulkan upscayl upscayl-bin rife-ncnn-vulkan "
      "video2x facefusion roop swapface rembg swarmui easydiffusion iopaint lama-cleaner "
-     "inference-realesrgan.py inference-gfpgan.py inference-codeformer.py", ""),
+     "inference-realesrgan.py inference-gfpgan.py inference-codeformer.py "
+     "ns-render ns-viewer ns-eval", ""),
     ("speech recognition and synthesis", INFERENCE, 0.94,
      "whisper whisper-cli whisper-server whisper-stream whisperx whisper-ctranslate2 "
      "faster-whisper faster-whisper-server speaches insanely-fast-whisper "

@@ -19,6 +19,7 @@ class _Elsewhere(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+@pytest.mark.threat("T34")
 def test_a_redirect_is_an_error() -> None:
     with HTTPServer(("127.0.0.1", 0), _Elsewhere) as server:
         threading.Thread(target=server.handle_request, daemon=True).start()

@@ -112,6 +112,7 @@ def test_before_anything_is_learnt_sm_time_alone(signals: Signals) -> None:
     assert usage.foreign_sm_time == 5 * NS_PER_S
 
 
+@pytest.mark.fault("F16")
 def test_a_signal_is_good_for_ten_seconds(signals: Signals) -> None:
     signals.take(watch(batch({11: 30}, None)), 0, None, owner_of)
     for now_s, there in ((10, True), (11, False)):

@@ -1,5 +1,6 @@
 """Names from outside become text that can be printed and encoded."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,6 +9,7 @@ from submeter.text import REPLACEMENT, UNSAFE, printable
 ANY_TEXT = st.text(st.characters())  # surrogates and control characters included
 
 
+@pytest.mark.threat("T11")
 @given(ANY_TEXT)
 def test_nothing_unsafe_is_left(text: str) -> None:
     result = printable(text)

@@ -81,6 +81,7 @@ def test_what_lands_where(bundle: Path, stage: dict[str, str], tmp_path: Path) -
     }
 
 
+@pytest.mark.threat("T28")
 def test_it_runs_whatever_the_environment_says(
     bundle: Path, stage: dict[str, str], tmp_path: Path
 ) -> None:

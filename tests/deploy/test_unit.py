@@ -48,6 +48,7 @@ def test_a_wrong_directive_would_be_noticed(analyze: Path) -> None:
     assert "PrivatTmp" in _analyze("verify", unit).stderr
 
 
+@pytest.mark.threat("T21")
 def test_little_is_left_open(analyze: Path) -> None:
     done = _analyze(
         "security", "--offline=true", "--no-pager", f"--threshold={MOST_EXPOSED}",

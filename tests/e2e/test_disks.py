@@ -39,6 +39,7 @@ def totals(text: str) -> dict[str, Decimal]:
     return {labels.split('uuid="')[1].split('"')[0]: Decimal(value) for labels, _, value in lines}
 
 
+@pytest.mark.fault("F60")
 @pytest.mark.slow
 def test_a_full_disk_is_said_and_nothing_is_lost(
     small_disk: Path, agent: Callable[..., Any], wait_for: Callable[..., Any]
@@ -77,6 +78,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(
     assert Decimal(sum(found.energy_uj.values())) / UJ_PER_J == Decimal(metered)
 
 
+@pytest.mark.fault("F61")
 def test_a_read_only_disk_is_refused_with_what_to_do(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     command = [sys.executable, "-m", "submeter", "run", "--backend", "mock"]

@@ -30,6 +30,7 @@ def fast_directory(tmp_path: Path) -> Iterator[Path]:
         yield Path(directory)
 
 
+@pytest.mark.fault("F58")
 @pytest.mark.slow
 def test_kills_lose_and_double_nothing(fast_directory: Path) -> None:
     seed = random.SystemRandom().getrandbits(32)
@@ -50,6 +51,7 @@ def test_kills_lose_and_double_nothing(fast_directory: Path) -> None:
     assert result["rows"]["days"] > 0
 
 
+@pytest.mark.fault("F58")
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="reads registers of x86-64")
 @pytest.mark.parametrize("scene", ["fold", "migrate", "salvage"])

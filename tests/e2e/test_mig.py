@@ -64,6 +64,7 @@ def adds_up(process: Any) -> bool:
     return bool(total)
 
 
+@pytest.mark.fault("F18")
 def test_instances_get_what_their_counters_say_and_the_energy_is_counted_once(
     agent: Callable[..., Any],
     standin: "Standin",
@@ -119,6 +120,7 @@ def test_instances_get_what_their_counters_say_and_the_energy_is_counted_once(
     assert process.stop() == 0
 
 
+@pytest.mark.fault("F18")
 def test_without_counters_of_instances_nobody_is_charged_for_being_there(
     agent: Callable[..., Any],
     standin: "Standin",

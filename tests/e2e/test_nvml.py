@@ -63,6 +63,7 @@ def _ready(process: Any) -> bool:
         return False
 
 
+@pytest.mark.fault("F5", "F89")
 def test_joules_over_a_minute_are_true_while_another_gpu_hangs_for_45_s(
     agent: Callable[..., Any], standin: Any, wait_for: Callable[..., Any], sleeper: int
 ) -> None:
@@ -121,6 +122,7 @@ def test_joules_over_a_minute_are_true_while_another_gpu_hangs_for_45_s(
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.fault("F1")
 def test_without_a_driver_it_stays_up_says_so_and_recovers(
     agent: Callable[..., Any], standin: Any, wait_for: Callable[..., Any]
 ) -> None:
@@ -138,6 +140,7 @@ def test_without_a_driver_it_stays_up_says_so_and_recovers(
     assert "driver_not_loaded" in process.log.read_text()
 
 
+@pytest.mark.fault("F3")
 def test_a_reloaded_driver_opens_a_new_epoch_and_no_joule_goes_backwards(
     agent: Callable[..., Any], standin: Any, wait_for: Callable[..., Any]
 ) -> None:
@@ -170,6 +173,7 @@ def test_a_reloaded_driver_opens_a_new_epoch_and_no_joule_goes_backwards(
     assert any('reason="reset"' in line and float(line.split()[-1]) > 0 for line in unmetered)
 
 
+@pytest.mark.fault("F2")
 def test_an_updated_driver_is_found_though_the_old_library_was_loaded(
     agent: Callable[..., Any],
     standin: Any,
@@ -199,6 +203,7 @@ def test_an_updated_driver_is_found_though_the_old_library_was_loaded(
     assert "version_mismatch" in process.log.read_text()
 
 
+@pytest.mark.fault("F4")
 def test_a_lost_gpu_keeps_its_total_and_comes_back(
     agent: Callable[..., Any], standin: Any, wait_for: Callable[..., Any]
 ) -> None:

@@ -64,6 +64,7 @@ def _series(text: str) -> list[dict[str, str]]:
     return found
 
 
+@pytest.mark.threat("T1")
 def test_who_uses_it_and_for_what_and_no_secret(
     agent: Callable[..., Any],
     standin: "Standin",

@@ -133,6 +133,7 @@ def test_a_full_disk_leaves_no_half_a_line_and_loses_nothing(
     assert totals(lines(path)) == ledger(node())
 
 
+@pytest.mark.threat("T23")
 def test_follows_no_link_that_somebody_has_laid(tmp_path: Path) -> None:
     (tmp_path / "submeter.jsonl").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="submeter"):

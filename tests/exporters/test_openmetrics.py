@@ -85,6 +85,7 @@ SOME_FAMILIES = st.lists(a_family(), max_size=4, unique_by=_base)
 HOSTILE_FAMILIES = st.lists(a_family(HOSTILE), max_size=4, unique_by=_base)
 
 
+@pytest.mark.threat("T6")
 @given(SOME_FAMILIES)
 @settings(max_examples=150)
 def test_text_means_what_prometheus_client_would_say(made: list[Family]) -> None:
@@ -92,6 +93,7 @@ def test_text_means_what_prometheus_client_would_say(made: list[Family]) -> None
     assert meaning(parse_text(render(made).decode())) == meaning(parse_text(theirs))
 
 
+@pytest.mark.threat("T6")
 @given(SOME_FAMILIES)
 @settings(max_examples=150)
 def test_openmetrics_means_what_prometheus_client_would_say(made: list[Family]) -> None:
@@ -101,6 +103,8 @@ def test_openmetrics_means_what_prometheus_client_would_say(made: list[Family]) 
     assert meaning(parse_openmetrics(ours)) == meaning(parse_openmetrics(theirs))
 
 
+@pytest.mark.fault("F82")
+@pytest.mark.threat("T6")
 @given(HOSTILE_FAMILIES, st.booleans())
 @settings(max_examples=150)
 def test_hostile_names_neither_break_nor_double_anything(
@@ -130,6 +134,7 @@ def test_counters_keep_their_sum_whatever_their_names(
     assert len(set(series)) == len(series)
 
 
+@pytest.mark.fault("F73")
 @pytest.mark.parametrize("value", [0, 1, 999_999, 2**53 - 1, 2**53 + 1, 2**63 - 1])
 def test_energy_is_printed_without_rounding(value: int) -> None:
     family = Family("t_joules_total", Kind.COUNTER, "", "joules", (), 6, [((), value)])
@@ -175,6 +180,7 @@ def test_names_that_no_parser_takes_are_refused(family: Family) -> None:
         render([family])
 
 
+@pytest.mark.fault("F82")
 def test_a_family_cannot_come_twice() -> None:
     family = Family("t", Kind.GAUGE, "", "", (), 0, [((), 1)])
     with pytest.raises(ValueError, match="twice"):
@@ -210,6 +216,7 @@ def test_golden(name: str, snapshot: Snapshot, ending: str) -> None:
     assert body == golden.read_bytes()
 
 
+@pytest.mark.fault("F82")
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 @pytest.mark.parametrize("snapshot", [node(), node(second_gpu_up=False), empty()])
 def test_promtool_finds_nothing(snapshot: Snapshot) -> None:

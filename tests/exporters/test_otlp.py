@@ -58,6 +58,7 @@ def by_gpu(metric: Any) -> dict[str, int]:
     return sums
 
 
+@pytest.mark.fault("F73")
 def test_the_integers_of_the_ledger_arrive(receiver: Any, later: Later) -> None:
     exporter = otlp.create({"endpoint": receiver.url})
     snapshot = node()
@@ -73,6 +74,7 @@ def test_the_integers_of_the_ledger_arrive(receiver: Any, later: Later) -> None:
     assert receiver.headers[0]["path"] == "/v1/metrics"
 
 
+@pytest.mark.fault("F75", "F76")
 def test_sums_are_cumulative_from_the_beginning_of_the_ledger(receiver: Any, later: Later) -> None:
     """Also after a restart of the agent: another start would be a counter that began anew."""
     first = node()
@@ -139,6 +141,7 @@ def test_names_that_become_equal_are_one_series(receiver: Any) -> None:
     assert microjoules(point.as_double) == 21
 
 
+@pytest.mark.fault("F76")
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_tries_again_with_the_very_same_message(receiver: Any, status: int) -> None:
     receiver.answers = [status, status]
@@ -148,6 +151,7 @@ def test_tries_again_with_the_very_same_message(receiver: Any, status: int) -> N
     assert len({request.SerializeToString(deterministic=True) for request in receiver.got}) == 1
 
 
+@pytest.mark.fault("F76")
 def test_gives_up_after_some_tries_and_goes_on_with_the_next(receiver: Any, later: Later) -> None:
     receiver.answers = [503] * 3
     exporter = otlp.create({"endpoint": receiver.url})
@@ -166,6 +170,7 @@ def test_what_is_wrong_is_not_sent_again(receiver: Any) -> None:
     assert len(receiver.headers) == 1
 
 
+@pytest.mark.fault("F76")
 def test_a_receiver_that_takes_only_part_is_told_of(receiver: Any) -> None:
     partial = ExportMetricsPartialSuccess(rejected_data_points=3, error_message="too old")
     receiver.response = ExportMetricsServiceResponse(partial_success=partial).SerializeToString()

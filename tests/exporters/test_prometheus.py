@@ -58,6 +58,7 @@ def test_the_format_is_what_the_client_prefers(accept: str, expected: str) -> No
     assert ("Vary", "Accept, Accept-Encoding") in answer.headers
 
 
+@pytest.mark.fault("F85")
 def test_a_snapshot_is_rendered_once_however_many_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     rendered: list[int] = []
 

@@ -136,6 +136,7 @@ def test_sums_are_exact_and_the_counter_agrees_with_its_power(agent: Agent) -> N
         assert abs(ratio - 1) <= AGREES, f"GPU {gpu}: counter and power differ: {ratio}"
 
 
+@pytest.mark.fault("F25")
 def test_only_allowed_functions_are_looked_up(agent: Agent) -> None:
     until = time.monotonic() + 12  # a process list every 10 s, if nothing else
     while time.monotonic() < until:

@@ -4,6 +4,7 @@ from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ seconds = st.tuples(
 )
 
 
+@pytest.mark.fault("F46")
 @given(history=st.lists(seconds, min_size=1, max_size=120))
 @settings(max_examples=30, deadline=None)
 def test_learnt_splits_add_up(history: list[tuple[list[int], int, set[int]]]) -> None:
@@ -72,6 +74,7 @@ layouts = st.tuples(
 )
 
 
+@pytest.mark.fault("F18", "F19")
 @given(history=st.lists(layouts, min_size=1, max_size=80))
 @settings(max_examples=30, deadline=None)
 def test_partitioned_gpus_add_up_while_their_layout_changes(

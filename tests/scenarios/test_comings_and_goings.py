@@ -59,6 +59,8 @@ def truth(world: Any, uuid: str = "") -> dict[str, int]:
     return used
 
 
+@pytest.mark.fault("F33")
+@pytest.mark.threat("T27")
 def test_processes_of_50_ms_beside_a_long_one_are_not_charged_to_it(
     world: Callable[..., Any],
 ) -> None:
@@ -70,12 +72,14 @@ def test_processes_of_50_ms_beside_a_long_one_are_not_charged_to_it(
     assert booked["train.py"] == pytest.approx(true["long"], abs=0.1)  # it would be 1
 
 
+@pytest.mark.fault("F33")
 def test_processes_of_50_ms_and_nobody_else(world: Callable[..., Any]) -> None:
     built = world(BOARD + FLEETING, 10.0)
     built.run_for(240)
     assert dynamic(built)["(unknown process)"] > 0.5 * truth(built)["fleeting"]
 
 
+@pytest.mark.fault("F17", "F34")
 def test_one_that_has_gone_leaves_nothing_to_strangers(world: Callable[..., Any]) -> None:
     """Its last samples are in the ring for seconds after it went."""
     gone = LONG.replace("100", "101").replace("train.py", "eval.py").replace("long", "short")
@@ -86,6 +90,7 @@ def test_one_that_has_gone_leaves_nothing_to_strangers(world: Callable[..., Any]
     assert methods[Method.EXCLUSIVE] > 90 * 200e6 / 3
 
 
+@pytest.mark.fault("F31")
 def test_a_pid_that_is_used_again_is_somebody_else(world: Callable[..., Any]) -> None:
     again = LONG.replace("long", "next").replace("train.py", "serve.py")
     first = LONG.replace("start_s = 5", "start_s = 5\nend_s = 60")
@@ -98,6 +103,7 @@ def test_a_pid_that_is_used_again_is_somebody_else(world: Callable[..., Any]) ->
     assert booked["serve.py"] == pytest.approx(truth(built)["next"], rel=0.05)
 
 
+@pytest.mark.fault("F23")
 def test_who_means_nothing_here_is_nobody(world: Callable[..., Any]) -> None:
     """In another PID namespace: the driver names a PID that /proc doesn't have."""
     hidden = LONG.replace("long", "hidden").replace("100", "102") + "visible = false\n"
@@ -110,6 +116,7 @@ def test_who_means_nothing_here_is_nobody(world: Callable[..., Any]) -> None:
     assert gpu.energy_by_method_uj[Method.UNATTRIBUTED] >= dynamic(built)["(unresolved)"]
 
 
+@pytest.mark.fault("F49")
 def test_a_job_on_several_gpus_is_one_workload_on_each(world: Callable[..., Any]) -> None:
     job = LONG.replace("gpu = 0", "gpu = [0, 1]")
     boards = 'seed = 2\n[[gpu]]\nmodel = "H100"\ncount = 2\n'
@@ -123,6 +130,7 @@ def test_a_job_on_several_gpus_is_one_workload_on_each(world: Callable[..., Any]
     assert set(booked) == {"train.py", "serve.py"}
 
 
+@pytest.mark.fault("F29")
 def test_clients_of_mps_are_split(world: Callable[..., Any]) -> None:
     clients = "".join(
         LONG.replace("long", name).replace("100", str(pid)).replace("train.py", f"{name}.py")

@@ -33,6 +33,7 @@ def test_every_gpu_is_metered_to_its_counter(world: Callable[..., Any], rate_hz:
         assert gpu.energy_uj == pytest.approx(true_uj, rel=0.02, abs=150e6), gpu.info.index
 
 
+@pytest.mark.fault("F34")
 def test_one_holder_gets_all_that_was_drawn_while_it_was_there(world: Callable[..., Any]) -> None:
     single = world("single")
     single.run_for(300)

@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* ---- power and energy, one by one ---- */
 
@@ -360,9 +359,7 @@ API(nvmlDeviceGetFieldValues, nvmlDevice_t device, int count, nvmlFieldValue_t *
 {
     BEGIN_PHYSICAL(nvmlDeviceGetFieldValues, device);
     NEED(values != NULL && count > 0);
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    long long read_us = now.tv_sec * 1000000LL + now.tv_nsec / 1000;
+    long long read_us = wall_ns() / 1000;
     bool refreshed = strcmp(call.board->stamp, "refresh") == 0;
     for (int i = 0; i < count; i++) {
         bool energy = values[i].fieldId == NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION ||

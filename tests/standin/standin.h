@@ -186,6 +186,7 @@ int device_at_index(const world_t *world, unsigned index);
 int device_index(const world_t *world, int gpu);
 void nap_until(int64_t boottime_ns);
 int64_t boottime_ns(void);
+int64_t wall_ns(void);
 
 #define API(name, ...) __attribute__((visibility("default"))) nvmlReturn_t name(__VA_ARGS__)
 

@@ -372,6 +372,37 @@ class Standin:
         return self.truth.process_uj(gpu, pid, start, end)
 
 
+class StandinClock:
+    """A library's own time, to be moved by whoever sleeps on it: a `submeter.clock.Clock`. One
+    thread. Until `stop`, every board of this process lives in it."""
+
+    def __init__(self, library: ctypes.CDLL, boottime_ns: int, wall_ns: int) -> None:
+        self._boottime = ctypes.c_longlong.in_dll(library, "standin_boottime_ns")
+        self._wall = ctypes.c_longlong.in_dll(library, "standin_wall_ns")
+        self._wall.value = wall_ns
+        self._boottime.value = boottime_ns
+
+    def boottime_ns(self) -> int:
+        return self._boottime.value
+
+    def monotonic_ns(self) -> int:
+        return self._boottime.value
+
+    def wall_ns(self) -> int:
+        return self._wall.value
+
+    def sleep_until(self, boottime_ns: int) -> None:
+        self.advance(max(0, boottime_ns - self._boottime.value))
+
+    def advance(self, duration_ns: int) -> None:
+        self._boottime.value += duration_ns
+        self._wall.value += duration_ns
+
+    def stop(self) -> None:
+        """The boards' time is the real one again."""
+        self._boottime.value = 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line: build, calls."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import pytest
+
 from submeter.attribution import split
 from submeter.model import (
     Component,
@@ -68,6 +70,7 @@ class TestNobodyToBill:
             ("unattributed (unknown holders)", DYNAMIC, Method.UNATTRIBUTED, 300)
         }
 
+    @pytest.mark.fault("F44")
     def test_nobody_holds_it(self) -> None:
         for floors in (FLOORS, UNLEARNT):
             assert rows(split(interval(), Usage(), floors)) == {("idle", IDLE, Method.IDLE, 300)}
@@ -101,6 +104,7 @@ class TestOneOwner:
             ("training train", IDLE, Method.EXCLUSIVE, 50)
         }
 
+    @pytest.mark.fault("F23")
     def test_a_pid_that_means_nothing_is_unattributed_by_method_too(self) -> None:
         nobody = Owner(Phase.UNATTRIBUTED, workload="(unresolved)")
         assert rows(split(interval(), Usage(holders=(nobody,)), UNLEARNT)) == {
@@ -144,6 +148,7 @@ class TestSeveral:
             ("training train", DYNAMIC, Method.PROPORTIONAL, 300)
         }
 
+    @pytest.mark.threat("T27")
     def test_strangers_work_is_nobodys(self) -> None:
         usage = Usage(holders=(TRAINER, SERVER), sm_time={0: 50, 1: 25}, foreign_sm_time=25)
         assert rows(split(interval(), usage, UNLEARNT)) == {
@@ -152,6 +157,7 @@ class TestSeveral:
             ("unattributed (unknown process)", DYNAMIC, Method.UNATTRIBUTED, 75),
         }
 
+    @pytest.mark.fault("F45")
     def test_nobody_worked_and_the_floor_is_not_learnt(self) -> None:
         usage = Usage(holders=(TRAINER, SERVER), sm_time={0: 0, 1: 0})
         assert rows(split(interval(120), usage, UNLEARNT)) == {
@@ -169,6 +175,7 @@ class TestSeveral:
                 ("inference serve", CONTEXT, Method.EQUAL, 30),
             }
 
+    @pytest.mark.fault("F45")
     def test_without_a_signal_no_honest_split_exists_beyond_the_floor(self) -> None:
         usage = Usage(holders=(TRAINER, SERVER))
         assert rows(split(interval(), usage, FLOORS)) == {
@@ -179,6 +186,7 @@ class TestSeveral:
             ("unattributed (no signal)", DYNAMIC, Method.UNATTRIBUTED, 190),
         }
 
+    @pytest.mark.fault("F47")
     def test_single_microjoules_go_round(self) -> None:
         usage = Usage(holders=(TRAINER, SERVER), sm_time={0: 1, 1: 1})
         odd = Interval("GPU-1", 0, 0, NS_PER_S, 5, EnergySource.COUNTER)
@@ -226,6 +234,7 @@ class TestMig:
             ("1g.10gb/7", Method.WEIGHTED, 50),
         ]
 
+    @pytest.mark.threat("T27")
     def test_an_instance_that_works_for_strangers_is_nobody_s(self) -> None:
         usage = Usage((TRAINER,), {0: 10}, foreign_sm_time=20, mig=("1g.10gb/7",))
         dynamic = {p.method: p for p in split(interval(260), usage, FLOORS)

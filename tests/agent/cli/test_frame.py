@@ -72,6 +72,7 @@ def test_an_error_on_purpose_is_one_line_and_its_own_exit_code(
     assert capsys.readouterr() == ("", f"submeter: {error}\n")
 
 
+@pytest.mark.threat("T11")
 def test_hostile_text_stays_on_its_line(
     install: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -226,6 +227,7 @@ def test_a_full_disk_is_told_once(unbuffered: str) -> None:
     assert re.fullmatch(r"submeter: .*No space left on device.*\n", done.stderr)
 
 
+@pytest.mark.fault("F92")
 @pytest.mark.parametrize(("closed", "code"), [("2>&-", 2), ("2>/dev/full", 2), (">&-", 2)])
 def test_without_anybody_to_tell_the_exit_code_tells(closed: str, code: int) -> None:
     command = f'"{sys.executable}" -m submeter config check /nowhere.toml {closed}'

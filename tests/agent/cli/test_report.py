@@ -120,6 +120,7 @@ def test_errors_are_one_line_with_their_exit_code(
     assert err.count("\n") == 1
 
 
+@pytest.mark.fault("F71")
 def test_it_can_be_read_while_an_agent_holds_the_ledger(
     state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,6 +53,7 @@ def test_a_sound_ledger(state: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert found["gpus"] == [{"uuid": "GPU-1", "joules": "0.00028"}]
 
 
+@pytest.mark.threat("T26")
 @pytest.mark.parametrize(
     ("change", "named"),
     [

@@ -153,6 +153,7 @@ TEXTS = [
 ]
 
 
+@pytest.mark.fault("F87")
 @pytest.mark.parametrize(("text", "line", "message"), FILES)
 def test_a_wrong_file_is_told_line_found_and_expected(
     tmp_path: Path, text: str, line: int, message: str

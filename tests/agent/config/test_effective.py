@@ -118,6 +118,7 @@ documents = st.dictionaries(
 ).map(lambda table: "".join(f"{key} = {value}\n" for key, value in table.items()))
 
 
+@pytest.mark.fault("F87")
 @in_one_folder
 @given(st.one_of(documents, st.text(), st.binary()))
 def test_any_file_is_a_configuration_or_an_input_error(

@@ -25,12 +25,14 @@ def test_a_folder(tmp_path: Path) -> None:
     assert message_of(tmp_path) == f"{tmp_path}: expected a regular file"
 
 
+@pytest.mark.threat("T24")
 def test_a_fifo_that_nobody_writes_to(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     assert message_of(fifo) == f"{fifo}: expected a regular file"
 
 
+@pytest.mark.threat("T24")
 def test_an_endless_device() -> None:
     assert message_of("/dev/zero") == "/dev/zero: expected a regular file"
 
@@ -39,6 +41,7 @@ def test_a_name_that_no_file_can_have() -> None:
     assert message_of("a\0b") == "a\0b: can't be read: no file has a NUL in its name"
 
 
+@pytest.mark.fault("F87")
 def test_size_is_limited_and_the_limit_itself_is_fine(tmp_path: Path) -> None:
     file = tmp_path / "large.toml"
     file.write_bytes(b"#" * MAX_FILE_BYTES)
@@ -59,6 +62,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
     assert message_of(file).startswith(f"{file}:3: unknown key web.max_series")
 
 
+@pytest.mark.fault("F87")
 @pytest.mark.parametrize("depth", [200, 5_000, 100_000])
 def test_nesting_ends_in_a_message(tmp_path: Path, depth: int) -> None:
     file = tmp_path / "deep.toml"

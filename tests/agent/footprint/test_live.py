@@ -87,6 +87,7 @@ def test_a_good_answer_is_a_factor(server: Server) -> None:
     assert server.tokens == ["secret"]
 
 
+@pytest.mark.fault("F95")
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
@@ -129,6 +130,7 @@ def test_slow_and_down(server: Server) -> None:
         live.ask(live.Place("http://127.0.0.1:1/"), NOW_S)
 
 
+@pytest.mark.fault("F95")
 def test_the_last_good_value_is_used_until_it_is_too_old(server: Server, tmp_path: Path) -> None:
     clock = FakeClock(wall_ns=NOW_S * NS_PER_S)
     pricer = Pricer(Factors(((BASE,),)))
@@ -168,6 +170,7 @@ def test_an_agent_goes_on_with_what_the_one_before_was_told(server: Server, tmp_
     assert pricer.factors.at(NOW_S).value(Quantity.CARBON) == 302 * MILLION
 
 
+@pytest.mark.threat("T34")
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "api", "http://", "http://[::1", "ftp://x/"])
 def test_only_addresses_that_can_be_asked(url: str) -> None:
     with pytest.raises(InputError, match="expected an address"):

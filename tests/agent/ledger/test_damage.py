@@ -81,6 +81,8 @@ def some(count: int) -> Iterable[int]:
     return range(random.SystemRandom().randrange(SHARE), count, SHARE)
 
 
+@pytest.mark.fault("F63")
+@pytest.mark.threat("T26")
 @pytest.mark.slow
 def test_every_flipped_byte_is_detected_or_harmless(tiny: Path, scratch: Path) -> None:
     whole = (tiny / FILE_NAME).read_bytes()
@@ -92,6 +94,7 @@ def test_every_flipped_byte_is_detected_or_harmless(tiny: Path, scratch: Path) -
         assert not judge(bytes(damaged), scratch, genuine), f"byte {offset}"
 
 
+@pytest.mark.fault("F63")
 @pytest.mark.slow
 def test_every_truncation_is_detected(tiny: Path, scratch: Path) -> None:
     whole = (tiny / FILE_NAME).read_bytes()
@@ -110,6 +113,7 @@ def logged(tmp_path: Path, books: Callable[..., Any]) -> Path:
     return tmp_path / "state"
 
 
+@pytest.mark.fault("F63")
 @pytest.mark.slow
 def test_every_flipped_byte_of_the_log_is_detected(logged: Path) -> None:
     (log,) = logged.glob("*.log")
@@ -121,6 +125,7 @@ def test_every_flipped_byte_of_the_log_is_detected(logged: Path) -> None:
         assert audit(logged).problem, f"byte {offset}"
 
 
+@pytest.mark.fault("F59")
 @pytest.mark.slow
 def test_a_log_that_ends_anywhere_is_the_ledger_as_it_was_then(logged: Path) -> None:
     (log,) = logged.glob("*.log")
@@ -156,6 +161,7 @@ def test_an_agent_goes_on_from_a_damaged_log(
         assert bytes(damaged) in kept, "what is damaged is kept"
 
 
+@pytest.mark.fault("F63")
 @pytest.mark.slow
 def test_an_agent_goes_on_from_any_damage(
     tiny: Path, scratch: Path, books: Callable[..., Any]

@@ -43,6 +43,7 @@ def copied(source: Path, target: Path, rng: random.Random) -> None:
                 copy.write(piece)
 
 
+@pytest.mark.fault("F59")
 def test_a_copy_at_any_moment_is_a_ledger(
     books: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +80,7 @@ def test_a_copy_at_any_moment_is_a_ledger(
     assert made.store._folded > 0
 
 
+@pytest.mark.fault("F68")
 def test_the_copy_that_operators_are_told_to_make_is_a_ledger(
     books: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -213,6 +215,7 @@ def test_what_version_1_was_killed_at_is_undone(books: Callable[..., Any]) -> No
     assert not path.with_name(path.name + "-journal").exists()
 
 
+@pytest.mark.fault("F69")
 def test_versions_are_made_one_from_the_other(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
     migrate(connection, MIGRATIONS[:1])

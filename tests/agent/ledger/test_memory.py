@@ -80,6 +80,8 @@ def test_suspect_and_unmetered_stay_outside_the_total() -> None:
     assert (totals.resets, totals.jitters) == (1, 2)
 
 
+@pytest.mark.fault("F84")
+@pytest.mark.threat("T12")
 def test_beyond_max_series_new_accounts_share_a_rest_and_old_ones_stay() -> None:
     ledger = Ledger(max_series=2)
     for name in ("a", "b", "c", "d", "a"):
@@ -89,12 +91,14 @@ def test_beyond_max_series_new_accounts_share_a_rest_and_old_ones_stay() -> None
     assert ledger.folded_series == 2
 
 
+@pytest.mark.fault("F44")
 def test_idle_and_unattributed_are_never_folded() -> None:
     ledger = Ledger(max_series=0)
     ledger.post(_interval(2), [_posting(1, "", Phase.IDLE), _posting(1, "x", Phase.UNATTRIBUTED)])
     assert {account.owner.workload for account in ledger.accounts()} == {"", "x"}
 
 
+@pytest.mark.fault("F35", "F84")
 @given(
     history=st.lists(
         st.lists(st.tuples(st.integers(0, 10**15), st.sampled_from("abcdefgh")), max_size=5),

@@ -45,6 +45,7 @@ def by_workload(directory: Path) -> Counter[str]:
     return found
 
 
+@pytest.mark.fault("F63")
 def test_lost_pages_cost_resolution_and_no_joule(days: Path, books: Callable[..., Any]) -> None:
     whole = (days / FILE_NAME).read_bytes()
     before, totals = by_workload(days), audit(days).energy_uj

@@ -29,6 +29,7 @@ def total_uj(directory: Path) -> int:
     return read_uj
 
 
+@pytest.mark.fault("F75")
 def test_totals_go_on_after_a_restart(books: Callable[..., Any]) -> None:
     first = books()
     first.post("GPU-1", 1, [("a", 5), ("b", 7)], suspect_uj=3, unmetered_ns=9)
@@ -82,6 +83,7 @@ def test_what_is_shown_is_what_is_safe(
     assert len(list(made.directory.glob("*.log"))) <= 2
 
 
+@pytest.mark.fault("F60")
 def test_a_day_without_a_disk_fits_into_memory(books: Callable[..., Any]) -> None:
     made = books()
     made.store.write = _refuse
@@ -101,6 +103,7 @@ def _refuse(_commit: object) -> None:
     raise NotWritten("disk away")
 
 
+@pytest.mark.fault("F71")
 def test_a_reader_that_never_ends_holds_nobody_up(books: Callable[..., Any]) -> None:
     made = books()
     made.book("GPU-1", 1, [("a", 5)])
@@ -132,6 +135,7 @@ def test_writing_a_commit_twice_is_writing_it_once(books: Callable[..., Any]) ->
     assert not audit(made.directory).problem
 
 
+@pytest.mark.fault("F69")
 def test_a_newer_ledger_is_not_written_to_but_read(books: Callable[..., Any]) -> None:
     made = books()
     made.book("GPU-1", 1, [("a", 5)])
@@ -147,6 +151,7 @@ def test_a_newer_ledger_is_not_written_to_but_read(books: Callable[..., Any]) ->
     assert total_uj(made.directory) == 5
 
 
+@pytest.mark.fault("F69")
 def test_a_migration_that_is_killed_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     newer = [*MIGRATIONS, ["CREATE TABLE extra (x)", "ALTER TABLE gpus ADD COLUMN y"]]
     statements = sum(map(len, newer))
@@ -171,6 +176,7 @@ def test_a_migration_that_is_killed_leaves_the_file_as_it_was(tmp_path: Path) ->
         connection.close()
 
 
+@pytest.mark.threat("T23", "T33")
 def test_a_ledger_is_its_owners_alone_and_never_a_link(books: Callable[..., Any]) -> None:
     made = books()
     path = made.directory / FILE_NAME
@@ -182,6 +188,7 @@ def test_a_ledger_is_its_owners_alone_and_never_a_link(books: Callable[..., Any]
         made.open()
 
 
+@pytest.mark.fault("F55")
 def test_a_clock_that_was_not_set_is_said_and_relabelled(books: Callable[..., Any]) -> None:
     made = books(wall_ns=3_600 * NS_PER_S)
     for _ in range(3):

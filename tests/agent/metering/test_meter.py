@@ -84,6 +84,7 @@ class TestOrdinaryCounter:
         fed(meter, [(1.9, 50 * JOULE)])
         assert energy(meter.close(3 * S)) == 50 * JOULE
 
+    @pytest.mark.fault("F56")
     def test_a_reading_that_is_not_newer_leaves_its_energy_to_the_next(self) -> None:
         meter = fed(
             counter_meter(), [(1, 0), (1, 10 * JOULE), (0.5, 15 * JOULE), (1.1, 20 * JOULE)]
@@ -113,6 +114,7 @@ class TestOrdinaryCounter:
 
 
 class TestImplausibleJumps:
+    @pytest.mark.fault("F14")
     def test_ten_megajoules_in_a_tenth_of_a_second_are_suspect(self) -> None:
         jump = 10_000_000 * JOULE
         meter = fed(counter_meter(), [(1, 0), (1.1, jump), (1.2, jump + 50 * JOULE)])
@@ -138,6 +140,7 @@ class TestImplausibleJumps:
         meter = fed(counter_meter(None), [(1, 0), (1.1, 390 * JOULE), (1.2, 780 * JOULE)])
         assert energy(meter.close(2 * S)) == 780 * JOULE
 
+    @pytest.mark.fault("F14")
     def test_bursts_can_not_be_repeated(self) -> None:
         """490 J at once pass on a board of 700 W, but not at every reading."""
         meter = fed(counter_meter(), [(1 + i / 100, i * 400 * JOULE) for i in range(100)])
@@ -145,6 +148,7 @@ class TestImplausibleJumps:
 
 
 class TestBackwards:
+    @pytest.mark.fault("F11")
     @pytest.mark.parametrize("fall_uj", [1_000, JOULE, 10 * JOULE])
     def test_jitter_books_nothing_until_the_old_value_is_passed(self, fall_uj: int) -> None:
         high = LIFETIME + 20 * JOULE
@@ -162,6 +166,7 @@ class TestBackwards:
         assert interval.energy_uj == 25 * JOULE
         assert (interval.jitters, interval.resets) == (1, 0)
 
+    @pytest.mark.fault("F3")
     def test_a_driver_reload_starts_a_new_epoch_and_books_from_zero(self) -> None:
         meter = fed(counter_meter(), [(1, 4_990 * JOULE), (1.1, 5_000 * JOULE), (1.2, 40 * JOULE)])
         before, after = meter.close(2 * S)
@@ -178,6 +183,7 @@ class TestBackwards:
         assert energy(intervals) == JOULE
         assert suspect(intervals) == {SuspectReason.RESET: LIFETIME // 2}
 
+    @pytest.mark.fault("F12")
     def test_a_counter_that_falls_and_comes_back_has_used_the_difference(self) -> None:
         meter = fed(
             counter_meter(),
@@ -190,6 +196,7 @@ class TestBackwards:
         fed(meter, [(3.1, LIFETIME + 300 * JOULE)])
         assert energy(meter.close(4 * S)) == 50 * JOULE
 
+    @pytest.mark.fault("F12")
     def test_what_was_booked_while_it_was_low_is_not_booked_again(self) -> None:
         low = [(1 + i / 10, 40 * JOULE * i) for i in range(1, 21)]
         meter = fed(counter_meter(), [(1, LIFETIME), *low, (3.1, LIFETIME + 900 * JOULE)])
@@ -218,6 +225,7 @@ class TestBackwards:
 
 
 class TestNobodyWatching:
+    @pytest.mark.fault("F51", "F52")
     def test_sigstop_for_a_minute(self) -> None:
         meter = fed(
             counter_meter(),
@@ -260,6 +268,7 @@ class TestNobodyWatching:
         kinds = [i.observed for second in range(2, 9) for i in meter.close(second * S)]
         assert kinds == [True] * 5 + [False] * 2
 
+    @pytest.mark.fault("F3")
     def test_a_lost_device_that_returns_restarted_was_unmetered(self) -> None:
         meter = fed(counter_meter(), [(1, LIFETIME)])
         meter.lost(2 * S)
@@ -304,6 +313,7 @@ def stalled(meter: Meter, until_s: int, value: int | None = LIFETIME) -> list[In
 
 
 class TestStandstill:
+    @pytest.mark.fault("F13")
     @pytest.mark.parametrize("value", [LIFETIME, None])
     def test_power_stands_in_for_a_counter_that_stalls_or_vanishes(self, value: int | None) -> None:
         meter = counter_meter()
@@ -316,6 +326,7 @@ class TestStandstill:
         assert [interval.energy_uj for interval in late] == [3_030 * JOULE]  # the first 10.1 s
         assert unmetered(intervals) == {}
 
+    @pytest.mark.fault("F13")
     def test_when_it_moves_again_only_the_excess_is_booked(self) -> None:
         meter = counter_meter()
         intervals = stalled(meter, 60)
@@ -344,6 +355,7 @@ class TestStandstill:
         assert energy(intervals) == 30_100_000 * 300
         assert sum(interval.stalls for interval in intervals) == 1
 
+    @pytest.mark.fault("F13")
     def test_a_restart_after_a_standstill_books_nothing_twice(self) -> None:
         meter = counter_meter()
         intervals = stalled(meter, 30)
@@ -373,6 +385,7 @@ class TestStandstill:
 
 
 class TestPower:
+    @pytest.mark.fault("F7")
     def test_the_integral_is_a_trapezoid(self) -> None:
         meter = Meter("GPU-1", EnergySource.INSTANT, 700 * WATTS, TICK)
         meter.observe(reading(S, None, 100 * WATTS))
@@ -388,6 +401,7 @@ class TestPower:
             meter.observe(reading(second * S, None, None, watts * WATTS))
         assert energy(meter.close(3 * S)) == 500 * JOULE
 
+    @pytest.mark.fault("F7")
     def test_each_source_integrates_its_own_gauge(self) -> None:
         for source, joules in ((EnergySource.INSTANT, 400), (EnergySource.AVERAGE, 300)):
             meter = Meter("GPU-1", source, 700 * WATTS, TICK)
@@ -395,6 +409,7 @@ class TestPower:
                 meter.observe(reading(second * S, 7, 400 * WATTS, 300 * WATTS))
             assert energy(meter.close(2 * S)) == joules * JOULE
 
+    @pytest.mark.fault("F8")
     def test_a_missing_point_is_no_zero(self) -> None:
         meter = Meter("GPU-1", EnergySource.INSTANT, 700 * WATTS, TICK)
         for tick, power in enumerate((300 * WATTS, None, 300 * WATTS)):
@@ -403,6 +418,7 @@ class TestPower:
         assert energy(intervals) == 60 * JOULE
         assert unmetered(intervals) == {}
 
+    @pytest.mark.fault("F51")
     def test_gaps_are_unmetered_not_interpolated(self) -> None:
         meter = Meter("GPU-1", EnergySource.INSTANT, 700 * WATTS, TICK)
         for second in (1, 2, 5, 6):
@@ -428,6 +444,7 @@ class TestPower:
         assert energy(intervals) == 0
         assert unmetered(intervals) == {UnmeteredReason.LOST: S}
 
+    @pytest.mark.fault("F9")
     def test_impossible_power_is_no_power(self) -> None:
         """593 kW at idle were seen on a mobile board (g-helper issue 5819)."""
         meter = Meter("GPU-1", EnergySource.INSTANT, 700 * WATTS, TICK)
@@ -445,6 +462,7 @@ class TestPower:
         assert energy(intervals) == 6_000 * JOULE
         assert unmetered(intervals) == {}
 
+    @pytest.mark.fault("F8")
     def test_no_source_is_unmetered_never_zero(self) -> None:
         meter = Meter("GPU-1", EnergySource.NONE, None, TICK)
         for second in range(1, 10):

@@ -57,6 +57,7 @@ def test_what_the_counter_gained_is_the_agents_absence() -> None:
     assert posting.account.owner == AGENT_DOWN
 
 
+@pytest.mark.fault("F68")
 def test_more_than_it_can_have_used_is_suspect() -> None:
     done = first(checkpoint(990 * S), 1_000 * S, BASE + 10**6 * UJ_PER_J, WALL + 10 * S)
     assert sum(i.energy_uj for i in done) == 0
@@ -107,6 +108,7 @@ def test_without_a_counter_the_absence_is_unmetered() -> None:
     assert dict(pair for i in done for pair in i.unmetered_ns) == {UnmeteredReason.GAP: 100 * S}
 
 
+@pytest.mark.fault("F68")
 def test_a_checkpoint_of_the_future_books_no_more_than_a_moments_worth() -> None:
     """A virtual machine was put back to an earlier moment of the same boot."""
     made = meter()

@@ -105,6 +105,7 @@ def test_parts_sum_to_each_gpus_total(parts: str, up: bool) -> None:
     assert found[parts].exponent == found["submeter_gpu_energy_joules_total"].exponent == 6
 
 
+@pytest.mark.fault("F35")
 def test_energy_of_a_gpu_that_is_gone_still_sums() -> None:
     snapshot = node()
     gone = Account("GPU-gone", "", Component.DYNAMIC, Owner(Phase.OTHER, "x"))
@@ -116,6 +117,7 @@ def test_energy_of_a_gpu_that_is_gone_still_sums() -> None:
     assert sum(value for labels, value in parts.items() if labels[:2] == ("", "GPU-gone")) == 12
 
 
+@pytest.mark.fault("F83")
 def test_a_gpu_that_is_down_has_counters_but_no_gauges() -> None:
     stay = {"submeter_gpu_up", "submeter_gpu_info"}
     found = by_name(node(second_gpu_up=False))
@@ -139,6 +141,7 @@ def test_power_falls_back_to_the_average() -> None:
     assert values(found["submeter_gpu_power_watts"]) == {("0", GPU_0): 598_750}
 
 
+@pytest.mark.fault("F8")
 def test_what_a_board_does_not_say_is_absent() -> None:
     found = by_name(node())
     assert ("1", GPU_1) not in values(found["submeter_gpu_power_average_watts"])

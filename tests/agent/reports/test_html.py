@@ -63,6 +63,7 @@ def test_it_is_one_file_without_script_and_without_a_host(small: Path) -> None:
     assert not re.search(r"https?://|url\(|@import", text)
 
 
+@pytest.mark.threat("T7")
 def test_the_policy_allows_its_own_style_sheet_and_nothing_else(small: Path) -> None:
     text = page(small)
     style = text.partition("<style>")[2].partition("</style>")[0]
@@ -70,6 +71,7 @@ def test_the_policy_allows_its_own_style_sheet_and_nothing_else(small: Path) -> 
     assert f"content=\"default-src 'none'; style-src 'sha256-{digest}'\"" in text
 
 
+@pytest.mark.threat("T7")
 def test_a_hostile_name_is_text(small: Path) -> None:
     text = page(small)
     assert "<script>" not in text

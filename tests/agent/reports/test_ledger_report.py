@@ -66,6 +66,7 @@ def test_a_question_from_before_the_ledger_is_answered_and_said(small: Path) -> 
     assert "begins at 2026-03-28 23:30" in found.origin.notices[0]
 
 
+@pytest.mark.fault("F55")
 def test_time_before_the_clock_was_set_is_in_no_day(ledger: Callable[..., Path]) -> None:
     use = ("a", Phase.OTHER, Component.DYNAMIC, Method.EXCLUSIVE, 5)
     found = from_ledger(ledger({1_000: [use]}), Question(("day",), timeline=True), NOW_S)

@@ -107,6 +107,7 @@ def test_json_is_what_the_interface_says(report: Report) -> None:
     assert fields["quality"]["partial"] is False
 
 
+@pytest.mark.threat("T8")
 def test_csv_has_exact_joules_and_no_formula(report: Report) -> None:
     lines = list(csv.DictReader(io.StringIO(presentations.load("csv").render(report).decode())))
     assert sum(Decimal(line["joules"]) for line in lines) == Decimal("5.75")
@@ -114,6 +115,7 @@ def test_csv_has_exact_joules_and_no_formula(report: Report) -> None:
     assert any(line["workload"].startswith("'=cmd|") for line in lines)
 
 
+@pytest.mark.threat("T8")
 @given(st.text())
 def test_no_cell_of_text_begins_as_a_formula_does(name: str) -> None:
     cell = guarded(name)

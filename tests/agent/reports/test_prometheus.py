@@ -216,6 +216,7 @@ def test_a_query_that_is_too_slow_leaves_the_others_marked_as_partial(fake: Fake
         assert b"partial" in content.lower() or name == "csv", name
 
 
+@pytest.mark.threat("T34")
 @pytest.mark.parametrize(
     "url",
     ["file:///etc/passwd", "prometheus:9090", "", "http://", "ftp://x", "http://x:y", "http://a b"],

@@ -76,6 +76,7 @@ def test_a_commit_is_written_before_submit_returns(committer: Committer, disk: D
     assert committer.up
 
 
+@pytest.mark.fault("F72")
 def test_a_slow_disk_holds_nobody_up_and_only_the_newest_waits(
     committer: Committer, disk: Disk, clock: FakeClock
 ) -> None:
@@ -94,6 +95,7 @@ def test_a_slow_disk_holds_nobody_up_and_only_the_newest_waits(
     assert committer.up
 
 
+@pytest.mark.fault("F62", "F92")
 def test_what_fails_is_said_once_and_made_good(
     committer: Committer, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_process_labels_itself(stage: Stage) -> None:
     assert stage.label(ME) == (None, "x")
 
 
+@pytest.mark.threat("T4")
 def test_it_labels_other_processes_of_its_user_only(stage: Stage) -> None:
     assert stage.say({"pid": MINE.pid, "phase": "other", "reply": True}) == [{"ok": True}]
     assert stage.label(MINE) == (Phase.OTHER, "")
@@ -114,6 +115,7 @@ def test_it_labels_other_processes_of_its_user_only(stage: Stage) -> None:
     assert stage.server.requests()["refused", "foreign"] == 1
 
 
+@pytest.mark.threat("T4")
 def test_a_pid_that_is_somebody_elses_by_now(stage: Stage) -> None:
     del stage.people.uids[MINE]
     stage.people.uids[MINE._replace(start_ticks=2)] = STRANGER
@@ -160,6 +162,7 @@ def test_what_is_wrong_is_refused_said_and_counted(stage: Stage, line: object, r
     assert stage.say({"ask": "who"}) == [{"echo": USER}]  # others are served as before
 
 
+@pytest.mark.threat("T11")
 def test_a_name_is_made_safe_and_short(stage: Stage) -> None:
     stage.say({"workload": "a\n\x1b[31mb" + "x" * 1000, "reply": True})
     label = stage.label(ME)
@@ -168,6 +171,7 @@ def test_a_name_is_made_safe_and_short(stage: Stage) -> None:
     assert len(label[1]) <= 64
 
 
+@pytest.mark.threat("T5")
 def test_a_line_must_be_finished_within_a_second(stage: Stage) -> None:
     with stage.connect() as connection:
         connection.sendall(b'{"phase":')
@@ -177,6 +181,7 @@ def test_a_line_must_be_finished_within_a_second(stage: Stage) -> None:
     assert 0.5 < time.monotonic() - start < 4
 
 
+@pytest.mark.threat("T5")
 def test_a_user_can_not_take_all_connections(stage: Stage) -> None:
     connections = [stage.connect() for _ in range(2 * labels_module.PER_USER)]
     last = connections[-1]
@@ -186,6 +191,7 @@ def test_a_user_can_not_take_all_connections(stage: Stage) -> None:
     _wait(lambda: stage.say({"ask": "who"}) == [{"echo": USER}])
 
 
+@pytest.mark.threat("T5")
 def test_a_thousand_connections(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(labels_module, "_credentials", lambda _: Who(os.getpid(), 0))
     for _ in range(1000):
@@ -196,6 +202,7 @@ def test_a_thousand_connections(stage: Stage, monkeypatch: pytest.MonkeyPatch) -
     assert CONNECTIONS < 1000
 
 
+@pytest.mark.threat("T5")
 def test_a_user_can_not_label_without_end() -> None:
     labels = Labels()
     keys = [ProcessKey("boot", pid, 1) for pid in range(PER_USER + 1)]
@@ -206,6 +213,8 @@ def test_a_user_can_not_label_without_end() -> None:
     assert labels.say(keys[0], USER, 0, phase=Phase.OTHER)
 
 
+@pytest.mark.fault("F84")
+@pytest.mark.threat("T12")
 def test_a_million_identities_stay_bounded() -> None:
     labels = Labels()
     for number in range(1_000_000):
@@ -236,6 +245,7 @@ def test_of_several_phases_the_longest_counts() -> None:
     assert labels.take(ME, 3000) == (None, "")
 
 
+@pytest.mark.threat("T4")
 def test_the_socket_is_for_user_and_group_only(stage: Stage) -> None:
     assert stage.path.stat().st_mode & 0o777 == 0o660
 
@@ -263,6 +273,7 @@ _FIELDS = st.dictionaries(
 )
 
 
+@pytest.mark.threat("T5")
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=st.lists(st.binary(max_size=60) | _FIELDS, max_size=5))
 def test_whatever_is_said_it_goes_on(stage: Stage, lines: list[Any]) -> None:

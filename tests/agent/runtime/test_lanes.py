@@ -50,6 +50,7 @@ def _job(owner: str, run: Callable[[int], None]) -> Job:
     return Job("sample", (owner,), PERIOD_NS, SystemClock().boottime_ns(), run)
 
 
+@pytest.mark.fault("F5")
 def test_a_hung_job_moves_the_others_to_a_lane_of_their_own(
     lanes: Callable[..., Lanes],
 ) -> None:

@@ -96,6 +96,7 @@ def test_ready_is_said_once_and_not_before_the_driver_answered(heart: Heart, ear
     assert "READY=1" not in ear.heard()
 
 
+@pytest.mark.fault("F93")
 def test_the_watchdog_is_fed_while_sampling_goes_on_and_starves_with_it(
     heart: Heart, ear: Ear, clock: FakeClock
 ) -> None:
@@ -198,6 +199,7 @@ def test_a_manager_that_is_gone_does_no_harm_and_is_mentioned_once(
     assert len(caplog.records) == 1
 
 
+@pytest.mark.fault("F88")
 @pytest.mark.slow
 def test_a_reload_takes_a_good_file_and_refuses_a_bad_one(ear: Ear, tmp_path: Path) -> None:
     config = tmp_path / "submeter.toml"

@@ -13,6 +13,7 @@ from submeter.runtime.state import boot_id, held, problem
 LOCAL = 0xEF53
 
 
+@pytest.mark.fault("F74")
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777, 0o720, 0o1777])
 def test_a_directory_that_others_can_write_is_refused(tmp_path: Path, mode: int) -> None:
     tmp_path.chmod(mode)
@@ -29,6 +30,8 @@ def test_one_that_others_can_only_read_is_used(tmp_path: Path, mode: int) -> Non
     assert refuse_unsafe(tmp_path, lambda _: LOCAL) == ""
 
 
+@pytest.mark.fault("F74")
+@pytest.mark.threat("T23")
 def test_a_link_is_refused_unless_it_is_systemds(tmp_path: Path) -> None:
     real = tmp_path / "real"
     real.mkdir(mode=0o700)
@@ -43,12 +46,14 @@ def test_a_link_is_refused_unless_it_is_systemds(tmp_path: Path) -> None:
         assert refuse_unsafe(dynamic, lambda _: LOCAL) == ""
 
 
+@pytest.mark.fault("F67")
 @pytest.mark.parametrize("kind", [0x6969, 0xFF534D42, 0xFE534D42, 0x00C36400, 0x0BD00BD0])
 def test_a_network_file_system_is_refused(tmp_path: Path, kind: int) -> None:
     with pytest.raises(StateUnusable, match="network file system"):
         refuse_unsafe(tmp_path, lambda _: kind)
 
 
+@pytest.mark.fault("F67")
 def test_a_file_system_that_forgets_is_said(tmp_path: Path) -> None:
     assert "tmpfs" in refuse_unsafe(tmp_path, lambda _: 0x01021994)
     if Path("/dev/shm").is_dir():
@@ -68,6 +73,7 @@ def test_looking_makes_nothing(tmp_path: Path) -> None:
     assert "can't be made" in problem(tmp_path / "file" / "b")
 
 
+@pytest.mark.fault("F65", "F66")
 def test_a_second_agent_is_refused_and_the_kernel_lets_go_of_a_killed_one(tmp_path: Path) -> None:
     hold = (
         "import sys, time; from pathlib import Path; from submeter.runtime.state import held\n"

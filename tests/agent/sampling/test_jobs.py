@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ def test_deadlines_stay_on_the_grid_whatever_a_run_takes() -> None:
     assert job.missed == 0
 
 
+@pytest.mark.fault("F57")
 def test_a_late_run_skips_and_counts_instead_of_catching_up() -> None:
     clock = FakeClock(0)
     started: list[int] = []
@@ -62,6 +64,7 @@ def test_stagger_spreads_evenly_and_stays_inside_the_period(count: int, period_n
     assert max(sizes) - min(sizes) <= 1
 
 
+@pytest.mark.fault("F57")
 @given(
     periods=st.lists(st.integers(1, 50), min_size=1, max_size=6),
     costs=st.lists(st.integers(0, 120), min_size=1, max_size=6),

@@ -175,6 +175,7 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         clock.sleep_until(clock.boottime_ns() + 10 * NS_PER_MS)
 
 
+@pytest.mark.fault("F5")
 @pytest.mark.parametrize("which", [0, 3, 7])
 def test_a_gpu_that_hangs_in_its_turn_leaves_the_round(
     lanes: Callable[[Node], Lanes], which: int

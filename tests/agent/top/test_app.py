@@ -150,6 +150,7 @@ def test_an_agent_that_goes_and_comes_back() -> None:
     drive(use, agent)
 
 
+@pytest.mark.threat("T7")
 def test_names_are_text_and_never_markup() -> None:
     agent = Agent()
     assert agent.content is not None

@@ -188,6 +188,7 @@ def test_corrupt_gzip_data_is_named(tmp_path: Path) -> None:
         open_trace(path)
 
 
+@pytest.mark.threat("T24")
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)

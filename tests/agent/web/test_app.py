@@ -56,6 +56,7 @@ def served(agent: Agent, serve: Serve) -> Served:
     return serve(agent.routes())
 
 
+@pytest.mark.threat("T19")
 def test_the_routes_are_these_and_all_documented(agent: Agent) -> None:
     """No debugging, no administration: adding a path is a decision."""
     assets = {"/style.css", "/page.js", "/charts.js", "/past.js", "/icon.svg"}
@@ -66,6 +67,7 @@ def test_the_routes_are_these_and_all_documented(agent: Agent) -> None:
     assert all(f"`{path}`" in documented for path in pages)
 
 
+@pytest.mark.threat("T20")
 @pytest.mark.parametrize(
     ("path", "kind"),
     [

@@ -142,6 +142,7 @@ def test_a_wrong_request_is_told_why_over_tls(house: House) -> None:
     assert received.startswith(b"HTTP/1.1 405 ")
 
 
+@pytest.mark.threat("T18")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_old_versions_are_not_spoken(house: House, version: ssl.TLSVersion) -> None:
@@ -153,6 +154,7 @@ def test_old_versions_are_not_spoken(house: House, version: ssl.TLSVersion) -> N
         house.get(port, context)
 
 
+@pytest.mark.threat("T18")
 @pytest.mark.parametrize(
     "cipher", ["AES128-SHA", "ECDHE-ECDSA-AES128-SHA256", "DHE-RSA-AES128-GCM-SHA256"]
 )
@@ -194,6 +196,7 @@ def test_passwords(house: House) -> None:
         assert house.status(port, basic("alice", "secret")) == 200
 
 
+@pytest.mark.threat("T16")
 def test_a_password_that_takes_long_keeps_nobody_waiting(house: House) -> None:
     """Others are served while one is compared; a client that goes away meanwhile harms nobody."""
     port = house.serve(TLS + USERS, tokens=TOKEN)
@@ -218,6 +221,7 @@ def test_a_password_that_takes_long_keeps_nobody_waiting(house: House) -> None:
         assert slow.result(PATIENCE_S) == 200
 
 
+@pytest.mark.threat("T16")
 def test_only_so_many_wait_for_their_password(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +255,7 @@ def serial(house: House, port: int) -> object:
         return certificate["serialNumber"]
 
 
+@pytest.mark.fault("F86")
 @pytest.mark.usefixtures("_look_often")
 def test_a_new_certificate_is_used_and_no_connection_is_lost(house: House) -> None:
     port = house.serve(TLS)
@@ -265,6 +270,7 @@ def test_a_new_certificate_is_used_and_no_connection_is_lost(house: House) -> No
     kept.close()
 
 
+@pytest.mark.fault("F88")
 @pytest.mark.usefixtures("_look_often")
 def test_a_new_user_comes_in_and_a_wrong_file_changes_nothing(
     house: House, caplog: pytest.LogCaptureFixture
@@ -295,12 +301,14 @@ def test_no_change_of_a_file_opens_the_house(
     assert not house.gate.up
 
 
+@pytest.mark.threat("T14")
 def test_other_machines_come_in_only_where_somebody_is_asked(house: House) -> None:
     with pytest.raises(InputError, match=r"refusing to listen on 0\.0\.0\.0"):
         house.serve(TLS, host="0.0.0.0")
     house.serve(TLS + USERS, host="0.0.0.0")
 
 
+@pytest.mark.fault("F86")
 def test_a_certificate_that_can_not_be_used_is_an_error(house: House) -> None:
     (house.folder / "server.key").write_text("nonsense")
     with pytest.raises(
@@ -335,6 +343,7 @@ def test_says_which_extra_is_missing(house: House, monkeypatch: pytest.MonkeyPat
         house.serve(TLS)
 
 
+@pytest.mark.threat("T18")
 @pytest.mark.slow
 def test_sslscan_finds_nothing_weak(house: House) -> None:
     sslscan = shutil.which("sslscan")

@@ -20,6 +20,7 @@ def test_this_machine_is_fine(host: str) -> None:
     close(sockets)
 
 
+@pytest.mark.threat("T14")
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_other_machines_need_permission(host: str) -> None:
     with pytest.raises(InputError, match=r"refusing to listen on .*web\.allow_remote"):
@@ -30,6 +31,7 @@ def test_other_machines_with_permission() -> None:
     close(listen("0.0.0.0", 0, allow_remote=True))
 
 
+@pytest.mark.fault("F79")
 def test_a_port_in_use_is_told_with_its_address() -> None:
     (taken,) = listen("127.0.0.1", 0)
     port = taken.getsockname()[1]

@@ -38,6 +38,7 @@ def test_the_wrong_one_does_not(name: str, password: bytes) -> None:
     assert not Login(HASHES, ()).check(Credentials(name, password))
 
 
+@pytest.mark.threat("T17")
 def test_what_bcrypt_does_not_look_at_never_mattered() -> None:
     """As in Go, whose hashes these are: 72 bytes count."""
     assert Login(HASHES, ()).check(Credentials("bob", b"x" * 100))
@@ -62,6 +63,7 @@ def test_tokens() -> None:
     assert "Basic" in Login(HASHES, ()).challenge
 
 
+@pytest.mark.threat("T15")
 @settings(max_examples=30)
 @given(st.text(max_size=20), st.text(max_size=20).map(str.encode))
 def test_names_there_are_and_names_there_are_not_are_compared_alike(
@@ -81,6 +83,7 @@ def test_names_there_are_and_names_there_are_not_are_compared_alike(
     assert len(stored) == 60
 
 
+@pytest.mark.threat("T15")
 def test_a_refusal_really_costs_a_comparison() -> None:
     """The stand-in hash is one that bcrypt works on to the end, whoever has which cost."""
     login = Login(HASHES, ())
@@ -88,6 +91,7 @@ def test_a_refusal_really_costs_a_comparison() -> None:
         bcrypt.checkpw(b"anything", login._nobody(name))
 
 
+@pytest.mark.threat("T17")
 def test_few_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("submeter.web.login._REMEMBERED", 3)
     login = Login(dict.fromkeys("abcdef", HASHES["alice"]), ())

@@ -6,6 +6,7 @@ from gzip import compress
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,6 +73,7 @@ def with_names(name: str) -> Snapshot:
     return replace(snapshot, gpus=tuple(gpus), energy_uj={account: 1}, version=name, backend=name)
 
 
+@pytest.mark.threat("T7")
 @given(st.text(st.characters(), min_size=1) | ATTACKS)
 @settings(max_examples=60, deadline=None)
 def test_names_never_become_markup(name: str) -> None:

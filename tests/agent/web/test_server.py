@@ -139,6 +139,7 @@ def test_a_large_answer_is_whole(served: Served) -> None:
     assert answer.partition(b"\r\n\r\n")[2] == LARGE
 
 
+@pytest.mark.threat("T7")
 def test_every_answer_has_the_security_headers(served: Served) -> None:
     for request in (GET, GET.replace(b"small", b"nowhere"), b"POST / HTTP/1.1\r\nHost: x\r\n\r\n"):
         head = served.say(request).partition(b"\r\n\r\n")[0]
@@ -151,6 +152,8 @@ def test_every_answer_has_the_security_headers(served: Served) -> None:
 # What is wrong
 
 
+@pytest.mark.fault("F80")
+@pytest.mark.threat("T20")
 @pytest.mark.parametrize(
     ("request_bytes", "expected"),
     [
@@ -185,6 +188,7 @@ PIECE = st.binary(max_size=60) | st.sampled_from(
 )
 
 
+@pytest.mark.fault("F80")
 @given(st.lists(PIECE, max_size=6))
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -213,6 +217,7 @@ def test_a_bug_in_a_handler_is_a_500_and_goes_to_the_log(
 # Who is too slow
 
 
+@pytest.mark.fault("F78")
 def test_a_dribbled_header_is_given_up(serve: Serve) -> None:
     served = serve(ROUTES, Limits(header_s=0.2))
     with served.connect() as sock:
@@ -220,6 +225,7 @@ def test_a_dribbled_header_is_given_up(serve: Serve) -> None:
         assert status(read_all(sock)) == 408
 
 
+@pytest.mark.fault("F78")
 def test_dribbling_gains_no_time(serve: Serve) -> None:
     served = serve(ROUTES, Limits(header_s=0.3))
     with served.connect() as sock:
@@ -250,6 +256,7 @@ def test_an_idle_connection_is_ended(serve: Serve) -> None:
         assert sock.recv(1) == b""
 
 
+@pytest.mark.fault("F78")
 def test_who_does_not_read_is_cut_off(serve: Serve) -> None:
     served = serve(ROUTES, Limits(write_s=0.3))
     with small_window(served) as sock:
@@ -345,6 +352,7 @@ def test_head_of_a_stream_has_no_body(served: Served) -> None:
 # Too many
 
 
+@pytest.mark.fault("F78")
 def test_when_all_places_are_taken_the_oldest_silent_one_goes(serve: Serve) -> None:
     served = serve(ROUTES, Limits(connections=8))
     with ExitStack() as stack:
@@ -381,6 +389,7 @@ def bad_company(serve: Serve) -> Iterator[Served]:
         thread.join(10)
 
 
+@pytest.mark.fault("F77")
 def test_500_silent_or_dribbling_clients_do_not_delay_a_scrape(bad_company: Served) -> None:
     took_s: list[float] = []
     for _ in range(100):
@@ -390,6 +399,7 @@ def test_500_silent_or_dribbling_clients_do_not_delay_a_scrape(bad_company: Serv
     assert sorted(took_s)[98] <= 0.1  # the promise: p99 of 100 scrapes
 
 
+@pytest.mark.fault("F81")
 def test_clients_that_reset_leave_nothing_behind(served: Served) -> None:
     assert served.say(GET).endswith(b"hello\n")
     gc.collect()

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from submeter.workloads.files import content, entries
 
 
@@ -22,6 +24,7 @@ def test_what_cant_be_read_is_empty(tmp_path: Path) -> None:
         assert content(wrong, 9) == b""
 
 
+@pytest.mark.threat("T24")
 def test_a_pipe_holds_nobody_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert content(tmp_path / "pipe", 9) == b""

@@ -43,6 +43,7 @@ def test_titles_are_cut_to_their_first_word(title: str, name: str) -> None:
     assert _name(argv=(title,), title=title, comm="x") == name
 
 
+@pytest.mark.threat("T3")
 def test_places_come_from_the_kernel_alone() -> None:
     lies = {
         "SUBMETER_WORKLOAD": "theirs",
@@ -67,11 +68,13 @@ def test_a_simulated_node_names_its_places() -> None:
     )
 
 
+@pytest.mark.threat("T3")
 def test_nobody_can_take_the_agent_s_own_names() -> None:
     for name in ("(agent down)", "(other)", "((other))", "(unknown)"):
         assert not tidy(name).startswith("(") or not tidy(name).endswith(")")
 
 
+@pytest.mark.fault("F39")
 @given(st.text(max_size=400) | st.text("() x", max_size=8))
 def test_any_name_is_short_and_fit_to_print(text: str) -> None:
     name = tidy(text)

@@ -92,11 +92,14 @@ NOTHING = [
 ]
 
 
+@pytest.mark.fault("F43")
 @pytest.mark.parametrize("cgroup", LAYOUTS)
 def test_what_the_managers_made_is_named(cgroup: str) -> None:
     assert placement(cgroup + "\n") == LAYOUTS[cgroup]
 
 
+@pytest.mark.fault("F43")
+@pytest.mark.threat("T3")
 @pytest.mark.parametrize("cgroup", SPOOFS)
 def test_what_a_tenant_can_make_proves_nothing(cgroup: str) -> None:
     assert placement(cgroup) == SPOOFS[cgroup]
@@ -107,6 +110,7 @@ def test_the_rest_is_nowhere(cgroup: str) -> None:
     assert placement(cgroup) == Placement()
 
 
+@pytest.mark.threat("T3")
 @given(
     inside=st.text(st.characters(exclude_characters="\n"), max_size=60)
     | st.sampled_from([path.partition("/")[2] for path in LAYOUTS if "\n" not in path])

@@ -137,6 +137,7 @@ def _names(folder: Path, ask: Callable[[str, str, float], bytes] | None = None) 
     )
 
 
+@pytest.mark.fault("F43")
 def test_the_service_and_the_checkpoint_together_name_a_pod(tmp_path: Path) -> None:
     entries = [
         {"PodUID": UID, "ContainerName": "main", "DeviceIDs": {"0": ["GPU-2"], "1": ["GPU-3"]}},

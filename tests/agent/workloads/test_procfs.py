@@ -21,6 +21,7 @@ Add = Callable[..., Path]
 # --- identity
 
 
+@pytest.mark.fault("F37")
 def test_identity_is_boot_id_pid_and_start_time(proc: Path, add: Add) -> None:
     add(42, start=12_345)
     assert ProcfsSource(proc).identify(42) == ProcessKey(BOOT_ID, 42, 12_345)
@@ -43,6 +44,7 @@ def test_a_boot_id_can_be_given(proc: Path, add: Add) -> None:
     assert key.boot_id == "mine"
 
 
+@pytest.mark.fault("F40")
 @pytest.mark.parametrize(
     "comm", [b"a) R 1 (b", b")", b"(", b"", b") Z 0 0", b"\xff\xfe", b"tab\there", b"x\ny"]
 )
@@ -53,6 +55,7 @@ def test_a_process_can_not_fake_its_start_time_by_its_name(
     assert ProcfsSource(proc).identify(7) == ProcessKey(BOOT_ID, 7, 777)
 
 
+@pytest.mark.fault("F37")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(comm=st.binary(max_size=64), start=st.integers(0, 2**63))
 def test_any_name_leaves_the_start_time_alone(
@@ -72,6 +75,7 @@ def test_a_stat_that_makes_no_sense_is_nobody(proc: Path, add: Add, stat: bytes)
     assert ProcfsSource(proc).identify(7) is None
 
 
+@pytest.mark.fault("F36")
 def test_a_zombie_is_somebody_a_dead_process_is_not(proc: Path, add: Add) -> None:
     add(7, state="Z", cmdline=b"")
     add(8, state="X")
@@ -132,16 +136,19 @@ def test_command_lines_and_titles(
     assert (facts.argv, facts.title) == (argv, title)
 
 
+@pytest.mark.fault("F41")
 def test_a_huge_command_line_is_cut(proc: Path, add: Add) -> None:
     add(42, cmdline=b"python3\0" + b"x" * (2 << 20) + b"\0")
     assert sum(map(len, _facts(proc, 42).argv)) <= 64 * 1024
 
 
+@pytest.mark.fault("F39")
 def test_names_are_cut_between_characters(proc: Path, add: Add) -> None:
     add(42, comm="ü".encode() * 100)
     assert _facts(proc, 42).comm == "ü" * 64
 
 
+@pytest.mark.threat("T2")
 def test_only_listed_variables_are_kept(proc: Path, add: Add) -> None:
     add(
         42,
@@ -157,6 +164,7 @@ def test_only_listed_variables_are_kept(proc: Path, add: Add) -> None:
     assert "CANARY" not in repr(facts)
 
 
+@pytest.mark.threat("T2")
 def test_the_environment_can_be_left_alone(proc: Path, add: Add) -> None:
     add(42, environ=b"SUBMETER_PHASE=training\0")
     source = ProcfsSource(proc, read_environ=False)
@@ -167,6 +175,7 @@ def test_the_environment_can_be_left_alone(proc: Path, add: Add) -> None:
     assert facts.environ == {}
 
 
+@pytest.mark.fault("F42")
 @pytest.mark.parametrize("missing", ["cmdline", "comm", "status", "cgroup", "environ"])
 def test_what_can_not_be_read_is_empty(proc: Path, add: Add, missing: str) -> None:
     (add(42) / missing).unlink()
@@ -190,6 +199,7 @@ def test_another_boot_is_somebody_else(proc: Path, add: Add) -> None:
     assert source.facts(ProcessKey("another", 42, 100)) is None
 
 
+@pytest.mark.fault("F31")
 def test_a_reused_pid_is_somebody_else(proc: Path, add: Add) -> None:
     add(42, start=100)
     source = ProcfsSource(proc)
@@ -201,6 +211,7 @@ def test_a_reused_pid_is_somebody_else(proc: Path, add: Add) -> None:
     assert source.identify(42) != old
 
 
+@pytest.mark.fault("F31")
 def test_a_pid_reused_while_reading_is_noticed(
     proc: Path, add: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +270,7 @@ def test_a_garbled_socket_table_is_no_ports(proc: Path, add: Add) -> None:
     assert source.listen_ports(key) == ()
 
 
+@pytest.mark.fault("F23")
 @pytest.mark.parametrize(
     ("target", "sees"), [("pid:[4026531836]", True), ("pid:[4026532999]", False), (None, False)]
 )
@@ -296,6 +308,7 @@ def test_a_real_listening_socket_is_found() -> None:
         assert port in source.listen_ports(key)
 
 
+@pytest.mark.fault("F39")
 @pytest.mark.parametrize(
     "name",
     [b"with space", b"a) R 1 (b", b"\xffnot utf-8", b"two\nlines", b'quote"\\', b"(", b"-dash"],
@@ -311,6 +324,7 @@ def test_real_processes_with_odd_names(name: bytes) -> None:
         assert facts.comm == name[:15].decode("utf-8", "backslashreplace")
 
 
+@pytest.mark.fault("F41")
 def test_a_real_process_with_a_huge_command_line() -> None:
     words = [b"y" * 100_000] * 18  # one word may have 128 KiB, all of them a quarter of the stack
     with _child([b"python", b"-c", _READY, *words]) as pid:
@@ -322,6 +336,7 @@ def test_a_real_process_with_a_huge_command_line() -> None:
         assert sum(map(len, facts.argv)) <= 64 * 1024
 
 
+@pytest.mark.fault("F36")
 def test_a_real_zombie_is_still_somebody() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -339,6 +354,7 @@ def test_a_real_zombie_is_still_somebody() -> None:
     assert source.facts(key) is None
 
 
+@pytest.mark.fault("F42")
 def test_another_user_s_secrets_are_silently_absent() -> None:
     if os.getuid() != 0:
         pytest.skip("needs root to become somebody else")

@@ -187,6 +187,7 @@ def test_words_of_names() -> None:
 CANARY = "CANARY"
 
 
+@pytest.mark.threat("T1")
 @given(
     argv=st.lists(
         st.sampled_from(

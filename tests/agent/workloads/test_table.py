@@ -74,6 +74,7 @@ def test_the_unknown_are_looked_at_every_minute() -> None:
     assert _looks(source, table, seconds=250) == [0, 1, 5, 30, 60, 120, 180, 240]
 
 
+@pytest.mark.fault("F48")
 def test_what_becomes_clear_late_counts_from_then_on() -> None:
     source = Script(_facts("bash"))
     table = ProcessTable(source)
@@ -157,6 +158,7 @@ def test_a_reused_pid_is_somebody_else() -> None:
     assert (first.owner.phase, second.owner.phase) == (Phase.TRAINING, Phase.INFERENCE)
 
 
+@pytest.mark.threat("T1")
 @pytest.mark.parametrize("line", ["python main.py", "vllm serve m", "python -c x", "sudo x"])
 def test_nothing_of_a_command_line_or_environment_is_kept(line: str) -> None:
     facts = replace(

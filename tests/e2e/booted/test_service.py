@@ -136,6 +136,7 @@ def test_without_a_driver_it_is_ready_and_waits(machine: Any) -> None:
     assert 'submeter_up{component="nvml"} 0' in machine.metrics()
 
 
+@pytest.mark.threat("T21")
 def test_it_can_do_nothing_else(machine: Any) -> None:
     machine.configure(MOCK)
     machine.write("opt/probe.py", PROBE)
@@ -178,6 +179,7 @@ def test_it_reads_its_credentials_which_only_root_can(machine: Any) -> None:
     assert machine.run(*ask, "--header", token, url) == "200"
 
 
+@pytest.mark.fault("F89")
 def test_a_stopped_agent_is_restarted_and_no_joule_is_lost(
     metered: Any, standin: "Standin", wait_for: Callable[..., Any]
 ) -> None:
@@ -188,6 +190,7 @@ def test_a_stopped_agent_is_restarted_and_no_joule_is_lost(
     assert 'workload="(agent down)"' in metered.metrics()
 
 
+@pytest.mark.fault("F5", "F93")
 def test_an_agent_whose_every_gpu_hangs_is_restarted(
     metered: Any, standin: "Standin", wait_for: Callable[..., Any]
 ) -> None:
@@ -199,6 +202,7 @@ def test_an_agent_whose_every_gpu_hangs_is_restarted(
     _assert_nothing_lost(metered, standin, before, wait_for)
 
 
+@pytest.mark.fault("F93")
 def test_one_hung_gpu_among_two_is_no_reason_for_a_restart(
     metered: Any, standin: "Standin", wait_for: Callable[..., Any]
 ) -> None:
@@ -247,6 +251,7 @@ def test_a_wrong_configuration_is_said_once_and_not_tried_for_ever(
     assert "submeter.toml:1" in machine.journal()
 
 
+@pytest.mark.threat("T4")
 def test_members_of_the_group_may_label_their_jobs_and_nobody_else(machine: Any) -> None:
     machine.configure(MOCK)
     machine.shell("useradd member --groups submeter-jobs && useradd stranger")

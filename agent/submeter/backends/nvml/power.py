@@ -74,6 +74,10 @@ class _Found(NamedTuple):
         return EnergySource.NONE
 
 
+TRIES: Final = 3
+"""A hiccup when a GPU is opened would cost it a sensor until it is opened again."""
+
+
 def find_power(questions: Questions, board: Board, values: Mapping[Field, FieldValue]) -> Power:
     """Chooses the fields, falls back to the older calls. Raises Fault where the GPU is lost."""
     sensors = choose(values, module_first=boards.counts_the_module(board))
@@ -117,14 +121,16 @@ def _works(questions: Questions, name: str, cap_mw: int | None) -> Function | No
     if function is None:
         return None
     into = c_ulonglong() if cap_mw is None else c_uint()
-    number = questions.call(name, function, questions.handle, byref(into))
-    if number:
+    for _ in range(TRIES):
+        number = questions.call(name, function, questions.handle, byref(into))
+        if not number:
+            return function if believable(into.value, cap_mw) else None
         try:
             questions.absorb(name, Fault(name, number))
         except ReadFailed:
-            return None
+            continue  # it may work in a moment
         return None
-    return function if believable(into.value, cap_mw) else None
+    return None
 
 
 def _field_reader(

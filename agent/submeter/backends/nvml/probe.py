@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from submeter.backends import Tally
 from submeter.backends.nvml import boards, calls
@@ -15,7 +15,7 @@ from submeter.backends.nvml.gauges import GAUGE_FIELDS, ActivityReader, GaugeRea
 from submeter.backends.nvml.gpm import InstanceReader
 from submeter.backends.nvml.holders import ProcessLists
 from submeter.backends.nvml.library import Session
-from submeter.backends.nvml.power import LIMIT_FIELDS, find_power
+from submeter.backends.nvml.power import LIMIT_FIELDS, TRIES, find_power
 from submeter.backends.nvml.questions import Questions
 from submeter.backends.nvml.sensors import CANDIDATES
 from submeter.backends.nvml.sleep import Sleep
@@ -23,8 +23,6 @@ from submeter.backends.nvml.utilisation import UtilisationReader
 from submeter.clock import Clock
 from submeter.errors import ReadFailed
 from submeter.model import GpuInfo
-
-_TRIES: Final = 3  # a hiccup here would cost a sensor until the GPU is opened again
 
 
 def open_gpu(
@@ -114,7 +112,7 @@ def _text(raw: str | bytes) -> str:
 def _values(questions: Questions, fields: Sequence[Field]) -> Mapping[Field, FieldValue]:
     """What each field says now; where some may work in a moment, all are asked for again."""
     answers: list[FieldValue] = []
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         answers = _answers(questions, fields)
         if not any(code_of(answer.code).action is Action.RETRY for answer in answers):
             break

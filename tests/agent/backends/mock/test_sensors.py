@@ -106,6 +106,7 @@ def test_instant_is_the_mean_of_its_window_and_average_that_of_a_second(
             assert shown_mw == pytest.approx(expected_mw, abs=15)
 
 
+@pytest.mark.fault("F15")
 def test_the_window_of_a_quarter_misses_what_happens_outside_it(
     node: Callable[[str], Any],
 ) -> None:
@@ -173,6 +174,7 @@ def test_what_a_board_lacks_is_none_and_named(
         assert (values == (None, None)) is (name in lacking)
 
 
+@pytest.mark.fault("F50")
 def test_timestamps_follow_a_step_of_the_wall_clock(node: Callable[[str], Any]) -> None:
     world = node(BOARD)
     (before,) = world.devices[0].readings(world.run(5))

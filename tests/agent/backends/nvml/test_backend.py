@@ -46,6 +46,7 @@ def test_every_gpu_by_uuid_with_its_particulars(node: "Node") -> None:
     assert (second.uuid, second.index) == ("GPU-other", 1)
 
 
+@pytest.mark.fault("F20")
 def test_the_index_is_only_a_label(node: "Node") -> None:
     before = {device.info.uuid: device.info.index for device in node.open("gpu 0", "gpu 1")}
     after = {
@@ -71,6 +72,7 @@ def test_a_gpu_that_cannot_be_opened_leaves_the_others(node: "Node", code: int) 
     assert node.backend.rescan() == []
 
 
+@pytest.mark.fault("F4")
 def test_a_lost_gpu_leaves_the_others_and_comes_back(node: "Node") -> None:
     devices = node.open(*FOUR)
     node.become(*FOUR, "vanish gpu=1")

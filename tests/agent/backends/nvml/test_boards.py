@@ -15,6 +15,7 @@ B200 = Board("NVIDIA B200", "580.95.05", "blackwell", (10, 0))
 NOBODY = Board("", "", "", None)
 
 
+@pytest.mark.fault("F15")
 @pytest.mark.parametrize(
     ("board", "window"),
     [
@@ -33,6 +34,7 @@ def test_window_of_the_instantaneous_power(board: Board, window: str) -> None:
     assert boards.instant_window(board) == window
 
 
+@pytest.mark.fault("F15")
 @pytest.mark.parametrize(
     ("board", "means"),
     [

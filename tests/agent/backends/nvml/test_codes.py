@@ -37,6 +37,7 @@ def test_every_action_is_somebodys() -> None:
     assert {code.action for code in TABLE} == set(Action)
 
 
+@pytest.mark.fault("F6")
 @given(st.integers())
 def test_every_number_at_all_has_an_answer(number: int) -> None:
     code = code_of(number)

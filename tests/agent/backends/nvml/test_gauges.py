@@ -95,6 +95,7 @@ def test_memory_at_0_degrees_has_no_sensor(node: "Node") -> None:
     assert [missing.capability for missing in device.info.missing] == ["memory temperature"]
 
 
+@pytest.mark.fault("F30")
 @pytest.mark.parametrize(
     "call",
     [

@@ -82,6 +82,7 @@ def test_boards_before_hopper_have_no_such_signal_and_say_so(node: "Node") -> No
     assert node.world.calls() == before  # asked once
 
 
+@pytest.mark.fault("F19")
 def test_the_layout_changes(node: "Node") -> None:
     (device,) = node.open(*TWO)
     device.instances(node.now())

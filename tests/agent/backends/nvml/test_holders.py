@@ -51,6 +51,7 @@ def test_one_call_a_list(node: "Node") -> None:
         assert after[f"{name}_v3"] - before[f"{name}_v3"] == 1
 
 
+@pytest.mark.fault("F24")
 def test_the_buffer_grows_with_the_list(node: "Node") -> None:
     pids = range(1_000, 1_000 + 300)
     (device,) = node.open("gpu 0", *(f"process 0 pid={pid} mem=1M" for pid in pids))
@@ -59,6 +60,7 @@ def test_the_buffer_grows_with_the_list(node: "Node") -> None:
     assert sorted(holder.pid for holder in holders) == list(pids)
 
 
+@pytest.mark.fault("F24")
 def test_a_list_that_outgrows_its_buffer_leaves_the_last_one(node: "Node") -> None:
     script = ("gpu 0", "process 0 pid=11 mem=1G")
     (device,) = node.open(*script)
@@ -133,6 +135,7 @@ def test_made_up_processes_are_left_out(node: "Node", pid: int) -> None:
     assert (COMPUTE, "implausible") in device.tally.errors
 
 
+@pytest.mark.fault("F26")
 @pytest.mark.parametrize("garbage", [0xFFFFFFFFFFFFFFFF, 9223372036854775794, 2**63])
 def test_memory_that_is_not_known_is_none(node: "Node", garbage: int) -> None:
     script = ("gpu 0", "process 0 pid=11 mem=1G")
@@ -158,6 +161,7 @@ def test_partitioned_holders_know_their_instance(node: "Node") -> None:
     assert all(holder.mig[0].isdigit() for holder in holders)
 
 
+@pytest.mark.fault("F19")
 def test_a_layout_that_changes_is_seen(node: "Node") -> None:
     whole = ("gpu 0 arch=ga100", "process 0 pid=11 mem=1G")
     (device,) = node.open(*whole)

@@ -53,6 +53,7 @@ def until(condition):
 """
 
 
+@pytest.mark.fault("F1")
 def test_a_library_that_comes_later_is_found(
     run_client: Run, standin: "standin_module.Standin", tmp_path: Path
 ) -> None:
@@ -83,6 +84,7 @@ NOT_YET = {
 }
 
 
+@pytest.mark.fault("F1")
 def test_a_driver_that_can_be_used_later_is_opened_later(
     run_client: Run, standin: "standin_module.Standin"
 ) -> None:
@@ -113,6 +115,7 @@ def updated(standin_library: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return built
 
 
+@pytest.mark.fault("F2")
 def test_after_a_driver_update_the_new_library_is_loaded(
     run_client: Run, standin: "standin_module.Standin", updated: Path, tmp_path: Path
 ) -> None:
@@ -137,6 +140,7 @@ print(attempt(device.readings, 1), pynvml.nvmlSystemGetNVMLVersion())
     assert out.split() == ["fine", "True", "version_mismatch", "False", "fine", "two"]
 
 
+@pytest.mark.fault("F2")
 def test_a_library_somebody_else_uses_stays_and_a_restart_is_asked_for(
     run_client: Run, standin: "standin_module.Standin"
 ) -> None:
@@ -152,6 +156,7 @@ print(until(lambda: attempt(backend.open) == "version_mismatch"), backend.restar
     assert run_client(PRELUDE + code, standin.env).split() == ["True", "1", "True", "True"]
 
 
+@pytest.mark.fault("F5")
 def test_a_hung_call_holds_up_nothing_but_the_unloading(
     run_client: Run, standin: "standin_module.Standin"
 ) -> None:
@@ -198,6 +203,7 @@ os._exit(0)
     assert out.splitlines() == ["True 1", "fine", "[0, 1]"]
 
 
+@pytest.mark.fault("F28")
 def test_a_forked_child_keeps_its_hands_off(
     run_client: Run, standin: "standin_module.Standin"
 ) -> None:
@@ -245,6 +251,7 @@ def test_a_closed_session_refuses_its_devices(node: "Node") -> None:
     node.backend.close()
 
 
+@pytest.mark.fault("F21")
 def test_opened_again_and_again_nothing_is_left_over(node: "Node") -> None:
     for _ in range(5):
         node.open("gpu 0")

@@ -23,6 +23,7 @@ def only(readings: object) -> Reading:
     return reading
 
 
+@pytest.mark.fault("F7")
 @pytest.mark.parametrize(
     ("board", "source", "window"),
     [
@@ -151,6 +152,7 @@ def test_a_counter_of_the_module_goes_with_power_of_the_module(node: "Node") -> 
     assert only(device.readings(node.now())).instant_mw == 170_000
 
 
+@pytest.mark.fault("F30")
 def test_one_value_failing_leaves_the_others(node: "Node") -> None:
     (device,) = node.open("gpu 0")
     node.become("gpu 0", f"fault call={FIELDS} field=186 error=3")
@@ -201,6 +203,7 @@ def test_other_codes_fail_this_reading_only(node: "Node", code: int) -> None:
     assert only(device.readings(node.now())).energy_uj is not None
 
 
+@pytest.mark.fault("F9", "F10")
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -228,6 +231,7 @@ def test_power_up_to_half_above_the_limit_is_believed(node: "Node") -> None:
     assert only(device.readings(node.now())).instant_mw == 1_050_000
 
 
+@pytest.mark.fault("F9")
 @settings(
     max_examples=25,
     deadline=None,
@@ -243,6 +247,7 @@ def test_whatever_the_driver_says_stays_in_range(node: "Node", value: int, field
         assert power_mw is None or 0 < power_mw <= 1_050_000
 
 
+@pytest.mark.fault("F6")
 @pytest.mark.parametrize("code", [*range(1, 31), 999, 4711])
 def test_every_code_at_the_start_leaves_a_board_or_says_why(node: "Node", code: int) -> None:
     """The other GPU is not touched by what the first one's driver says."""

@@ -29,6 +29,7 @@ def test_names_both_and_their_shares_sum_to_the_gpus(node: "Node") -> None:
     assert 90 <= sum(sample.sm_percent for sample in samples) <= 101
 
 
+@pytest.mark.fault("F17")
 def test_each_sample_once(node: "Node") -> None:
     """Who did nothing since the previous call isn't named again."""
     end_s = node.now() / NS_PER_S + 0.1
@@ -46,6 +47,7 @@ def test_each_sample_once(node: "Node") -> None:
     assert min(s.at_us for s in second) > max(s.at_us for s in first)
 
 
+@pytest.mark.fault("F17")
 def test_the_first_call_and_that_after_a_pause_ask_for_the_last_second(node: "Node") -> None:
     """0 would bring the whole ring, the timestamp of before the pause means nothing."""
     boot_s = node.now() / NS_PER_S
@@ -63,6 +65,7 @@ def test_the_first_call_and_that_after_a_pause_ask_for_the_last_second(node: "No
     assert {sample.pid for sample in samples} == {10, 11}
 
 
+@pytest.mark.fault("F16")
 def test_nothing_new_is_an_empty_answer_and_no_error(node: "Node") -> None:
     (device,) = node.open("gpu 0")
     assert device.utilisation(node.now()) == ()
@@ -78,6 +81,7 @@ def test_a_refusal_is_remembered(node: "Node", code: int) -> None:
     assert [missing.capability for missing in device.info.missing] == [CAPABILITY]
 
 
+@pytest.mark.fault("F27")
 def test_a_failure_is_counted_and_over_next_time(node: "Node") -> None:
     (device,) = node.open(PAST, *TWO)
     node.become(PAST, *TWO, f"fault call={CALL} error=999")
@@ -99,6 +103,7 @@ def test_nonsense_is_left_out_and_moves_nothing(node: "Node", garbage: int) -> N
     assert device.utilisation(node.now())
 
 
+@pytest.mark.fault("F10")
 @pytest.mark.parametrize("pid", [0, 4_194_305])
 def test_made_up_processes_are_left_out(node: "Node", pid: int) -> None:
     (device,) = node.open(PAST, *TWO, f"process 0 pid={pid} sm=50")

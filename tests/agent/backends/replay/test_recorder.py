@@ -166,6 +166,7 @@ def test_answers_pass_through_and_play_back(tmp_path: Path) -> None:
     assert "not real" in create(FakeClock(), {"trace": tmp_path / "t"}).notice
 
 
+@pytest.mark.threat("T1")
 def test_no_command_line_and_no_environment_is_stored(tmp_path: Path) -> None:
     def work(node: Node, recording: RecordingBackend, clock: FakeClock) -> None:
         recording.open()

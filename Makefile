@@ -141,6 +141,12 @@ bench: $(VENV)/.installed-dev ## the benchmarks, one after the other
 	@for each in benchmarks/bench_*.py; do \
 	    echo "== $$each"; $(BIN)/python $$each $(ARGS) || exit 1; done
 
+# The agent for an hour (MINUTES=…) among churn, clients and faults; what it leaves is named.
+MINUTES ?= 60
+.PHONY: soak
+soak: $(VENV)/.installed-dev ## the agent for MINUTES=60 among churn and faults: memory, descriptors, sums
+	cd benchmarks && $(CURDIR)/$(BIN)/python -m soak --minutes $(MINUTES) $(ARGS)
+
 clean: ## removes everything that was made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find agent exporters tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -42,6 +42,8 @@ static bool present[MAX_GPUS]; /* what the first nvmlInit found */
 static pthread_mutex_t lifecycle = PTHREAD_MUTEX_INITIALIZER;
 static world_t nowhere; /* before a script was read: no driver */
 static _Atomic(world_t *) current_world = &nowhere;
+static world_t *retired;          /* replaced; a call may still be in one of them */
+static atomic_int calls_inside;
 static _Atomic(log_entry_t *) call_log;
 static atomic_llong next_reload_ns, wall_offset_us;
 static atomic_int initialised;
@@ -112,7 +114,23 @@ static void read_script(void)
     world_t *world = script_read(script_path);
     if (world == NULL) return; /* the old one stays: a wrong script was complained about */
     if (!world->has_time0) world->time0_ns = first_init_ns;
-    atomic_store(&current_world, world); /* the old one is leaked: other threads may be in it */
+    world_t *old = atomic_exchange(&current_world, world);
+    if (old == &nowhere) return;
+    old->next = retired;
+    retired = old;
+}
+
+/* Frees what was replaced, when the only call inside is one that has not looked at the world yet:
+   whoever comes in now finds the current one. */
+static void bury_worlds(void)
+{
+    if (pthread_mutex_trylock(&lifecycle) != 0) return;
+    while (retired != NULL && atomic_load(&calls_inside) == 1) {
+        world_t *world = retired;
+        retired = world->next;
+        script_free(world);
+    }
+    pthread_mutex_unlock(&lifecycle);
 }
 
 static void open_call_log(const char *path)
@@ -265,6 +283,7 @@ static void open_call(call_t *call, enum call_id id)
     memset(call, 0, sizeof *call);
     call->id = id;
     call->gpu = -2; /* neither a GPU's number nor all */
+    if (atomic_fetch_add(&calls_inside, 1) == 0 && retired != NULL) bury_worlds();
     call_advance(call);
     call->start_ns = call->now_ns;
     log_entry_t *log = atomic_load_explicit(&call_log, memory_order_acquire);
@@ -318,6 +337,7 @@ nvmlReturn_t call_end(const call_t *call, nvmlReturn_t result)
         atomic_fetch_add_explicit(&log[call->id].total_ns,
                                   (unsigned long long)(boottime_ns() - call->start_ns),
                                   memory_order_relaxed);
+    atomic_fetch_sub(&calls_inside, 1);
     return result;
 }
 

@@ -584,5 +584,30 @@ world_t *script_read(const char *path)
     free(text);
     fclose(file);
     for (int gpu = 0; gpu < MAX_GPUS; gpu++) merge_holders(&world->boards[gpu]);
-    return failed ? NULL : world; /* a wrong world is leaked: it is small, and scripts are few */
+    if (!failed) return world;
+    script_free(world);
+    return NULL;
+}
+
+/* Gives a world's memory back. */
+void script_free(world_t *world)
+{
+    for (int gpu = 0; gpu < MAX_GPUS; gpu++) {
+        board_t *board = &world->boards[gpu];
+        free(board->cache);
+        free(board->loads);
+        free(board->processes);
+        free(board->events);
+        free(board->throttles);
+        free(board->xids);
+        free(board->held);
+        free(board->lost);
+    }
+    for (int id = 0; id < CALL_COUNT; id++) {
+        free(world->rules[id].fault);
+        free(world->rules[id].latency);
+    }
+    free(world->faults);
+    free(world->latencies);
+    free(world);
 }

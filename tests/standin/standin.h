@@ -123,7 +123,7 @@ typedef struct {
     int fault_count, latency_count;
 } rules_t;
 
-typedef struct {
+typedef struct world {
     char driver[80], library[80];
     long long cuda, time0_ns;
     bool has_time0;
@@ -132,6 +132,7 @@ typedef struct {
     latency_t *latencies;
     int fault_count, latency_count;
     rules_t rules[CALL_COUNT];
+    struct world *next; /* among those that were replaced */
 } world_t;
 
 /* One API call from entry to return. */
@@ -154,6 +155,7 @@ struct nvmlDevice_st {
 
 /* script.c */
 world_t *script_read(const char *path);
+void script_free(world_t *world);
 extern const char *const throttle_reasons[];
 
 /* board.c: what a board does and what its sensors say of it */

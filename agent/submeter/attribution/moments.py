@@ -48,6 +48,7 @@ _BAND_SECONDS: Final = 60
 _GROWTH: Final = 2 ** (1 / HALF_LIFE)
 _RIDGE: Final = 1e-3
 _AT_ONCE: Final = 16
+_LEAST_SLOPE: Final = 1e-3  # W: a board that draws nothing when used tells nothing
 
 
 class Second(NamedTuple):
@@ -166,6 +167,8 @@ class Moments:
         if used <= 0:
             return None
         slope = max(self._zy[0] - floor_watts * self._mass, 0.01 * self._zy[0], 0.0) / used
+        if slope < _LEAST_SLOPE:
+            return None
         scale = self._mass / self._squares
         matrix = [[value * scale for value in row] for row in self._xx]
         right = [value * scale for value in self._xy]

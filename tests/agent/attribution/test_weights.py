@@ -232,3 +232,29 @@ def test_days_are_not_believed_more_than_they_tell(monkeypatch: pytest.MonkeyPat
             assert normal is not None
             known.append(normal.matrix[0][0])
     assert known == pytest.approx([2 * half_life / math.log(2)] * 2, rel=0.05)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_nothing_that_a_board_says_makes_it_fail(seed: int) -> None:
+    """A board that draws nothing while it is used, or nonsense; everybody leaves at once."""
+    dice = random.Random(seed)
+    learner: WeightLearner[int] = WeightLearner()
+    live: set[int] = set()
+    floor = dice.choice((UNKNOWN_FLOOR, NO_FLOOR, Prior(70.0, 5.0)))
+    watts = 300.0
+    for second in range(100):
+        chance = dice.random()
+        if chance < 0.2 and len(live) < 5:
+            prior = Prior(dice.choice((0.0, 1e-9, 100.0, 1e6)), dice.choice((1e-12, 0.1, 1e5)))
+            learner.meet(second, dice.choice((None, prior)))
+            live.add(second)
+        elif chance < 0.3:
+            live = set(list(live)[1:]) if dice.random() < 0.8 else set()
+            learner.retain(live)
+        elif chance < 0.36:
+            watts = dice.choice((0.0, 1e-9, 70.0, 700.0, 4_294_967.295))
+        if live:
+            shares = {key: dice.choice((0.0, dice.random())) for key in live}
+            learner.together(shares, watts, floor)
+    if learner.weights is not None:
+        assert all(map(math.isfinite, learner.weights.watts))

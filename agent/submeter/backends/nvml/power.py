@@ -129,7 +129,8 @@ def _works(questions: Questions, name: str, cap_mw: int | None) -> Function | No
             questions.absorb(name, Fault(name, number))
         except ReadFailed:
             continue  # it may work in a moment
-        return None
+        if questions.refused(name):
+            return None
     return None
 
 

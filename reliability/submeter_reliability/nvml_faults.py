@@ -35,7 +35,7 @@ _LOADS_MW: Final = (300_000, 250_000)
 _DRAWN_UJ: Final = tuple(mw * 12 * 1_000 for mw in _LOADS_MW)
 _SINGLE: Final = (calls.TOTAL_ENERGY, calls.POWER_USAGE)
 """For boards whose fields don't have it all. Where one of these is refused there may be nothing
-but power to integrate: GPU 0 then has an idle draw, and its joules are the truth to some percent."""
+but power to integrate: GPU 0 then has an idle draw, and its joules are the truth to a percent."""
 _IDLE_MW: Final = 50_000
 _ABOUT_UJ: Final = tuple(_DRAWN_UJ[0] + _IDLE_MW * 1_000 * seconds for seconds in (20, 25))
 _MOST_UJ: Final = 700_000 * 1_000 * LIFE_S
@@ -67,9 +67,8 @@ _NEEDS: Final[Mapping[str, Sequence[str]]] = {
     ),
     calls.TOTAL_ENERGY: _NO_POWER_FIELDS,
     calls.POWER_USAGE: _NO_POWER_FIELDS,
-    _BY_UUID: ("vanish gpu=0 from=9 to=11",),
 }
-"""What a world must be like for a call to be made; the others are made in any."""
+"""What must fail for a call to be made; the others are made in any world."""
 _OF_NO_GPU: Final = frozenset(
     {
         calls.INIT,
@@ -271,7 +270,9 @@ def script(case: Case) -> list[str]:
         *(_MIG if instances else _WHOLE),
         "process 1 pid=13 mem=1G sm=50",
     ]
-    if case.when == "middle" and case.call != _BY_UUID:  # that one is for a single lost GPU
+    if case.call == _BY_UUID:  # it is for a GPU that was lost alone
+        lines.append("vanish gpu=0 from=9 to=11")
+    elif case.when == "middle":
         lines.append(f"fault call={calls.FIELD_VALUES} gpu=1 error=9 from=9.2 to=10.8")
     return lines
 

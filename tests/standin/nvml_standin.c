@@ -435,7 +435,7 @@ void standin_reset(void)
     atomic_store(&initialised, 0);
     world_t *left = atomic_exchange(&current_world, &nowhere);
     /* thousands of worlds in one thread: no call of another one is in it */
-    if (atomic_load(&standin_boottime_ns) != 0 && left != &nowhere) free(left);
+    if (atomic_load(&standin_boottime_ns) != 0 && left != &nowhere) script_free(left);
     script_path[0] = '\0';
     script_inode = 0;
     memset(present, 0, sizeof present);

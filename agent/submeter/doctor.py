@@ -1,13 +1,15 @@
 """What a node offers in, findings with what to do about them out."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from submeter.errors import DriverUnavailable
 from submeter.model import EnergySource, GpuInfo
+from submeter.text import printable, ranges
 from submeter.units import NS_PER_MS
+from submeter.web import figures
 
 
 class Level(StrEnum):
@@ -87,16 +89,19 @@ def driver_findings(error: DriverUnavailable) -> Iterator[Finding]:
     )
 
 
-def gpu_findings(info: GpuInfo) -> Iterator[Finding]:
-    """What one GPU can and can't tell."""
-    subject = f"GPU {info.index}"
-    yield Finding(Level.OK, subject, f"{info.name}, {info.uuid}, driver {info.driver}")
+def gpu_findings(infos: Sequence[GpuInfo]) -> Iterator[Finding]:
+    """What GPUs can and can't tell that are alike (`alike`); at least one."""
+    info = infos[0]
+    many = len(infos) > 1
+    subject = f"GPU{'s' * many} {ranges(each.index for each in infos)}"
+    which = f"{len(infos)} × {info.name}" if many else f"{info.name}, {info.uuid}"
+    yield Finding(Level.OK, subject, f"{which}, driver {info.driver}")
     level, text = _SOURCES[info.energy_source]
     yield Finding(level, subject, text)
-    refresh = f"new sensor values every {info.refresh_ns / NS_PER_MS:.0f} ms"
     how = "measured" if info.refresh_measured else "assumed: it could not be measured now"
     window = f"; a power value covers {info.power_window}" if info.power_window else ""
-    yield Finding(Level.OK, subject, f"{refresh} ({how}){window}")
+    every = _refresh([each.refresh_ns for each in infos])
+    yield Finding(Level.OK, subject, f"new sensor values every {every} ({how}){window}")
     if info.scope != "gpu":
         yield Finding(
             Level.NOTE,
@@ -109,6 +114,47 @@ def gpu_findings(info: GpuInfo) -> Iterator[Finding]:
         )
     for missing in info.missing:
         yield Finding(Level.NOTE, subject, f"no {missing.capability}: {missing.reason}")
+
+
+def alike(infos: Sequence[GpuInfo]) -> list[list[GpuInfo]]:
+    """GPUs of which the same can be said, together; in the order of the first of each."""
+    groups: dict[GpuInfo, list[GpuInfo]] = {}
+    for info in infos:
+        same = replace(info, uuid="", index=0, pci_bus_id="", refresh_ns=0)
+        groups.setdefault(same, []).append(info)
+    return list(groups.values())
+
+
+def agent_findings(url: str, snapshot: Mapping[str, Any] | None, trouble: str) -> Iterator[Finding]:
+    """Whether an agent runs, and how it does. ``snapshot`` is its newest (docs/api.md)."""
+    if snapshot is None:
+        fix = "submeter run, or systemctl start submeter" if "refused" in trouble else ""
+        yield Finding(Level.NOTE, "agent", f"none can be asked at {url}: {trouble}", fix)
+        return
+    hours = figures.duration(snapshot["wall_ns"] - snapshot["started_wall_ns"])
+    up = sum(gpu["up"] for gpu in snapshot["gpus"])
+    yield Finding(
+        Level.OK if up else Level.WARN,
+        "agent",
+        f"{snapshot['version']} at {url} since {hours}, backend {snapshot['backend']}: "
+        f"{up} of {len(snapshot['gpus'])} GPUs readable",
+    )
+    for gpu in snapshot["gpus"]:
+        if not gpu["up"]:
+            reason = printable(gpu["down_reason"])
+            fix = "docs/runbook.md, SubmeterGpuDown"
+            yield Finding(Level.WARN, "agent", f"GPU {gpu['gpu']} can't be read: {reason}", fix)
+    down = sorted(name for name, works in snapshot["components_up"].items() if not works)
+    if down:
+        fix = "its log says why: journalctl -u submeter"
+        yield Finding(Level.WARN, "agent", f"not working: {', '.join(down)}", fix)
+
+
+def summary(findings: Sequence[Finding], gpus: int) -> str:
+    """The checklist in one line."""
+    looks = sum(finding.level in (Level.WARN, Level.FAIL) for finding in findings)
+    first = f"{gpus} GPU{'s' * (gpus != 1)} can be metered" if gpus else "nothing can be metered"
+    return f"{first}; {looks or 'nothing'} to look at"
 
 
 def node_findings(around: Surroundings) -> Iterator[Finding]:
@@ -145,3 +191,8 @@ def worst(findings: Sequence[Finding]) -> Level:
     """The gravest level among findings."""
     order = list(Level)
     return max((finding.level for finding in findings), key=order.index, default=Level.OK)
+
+
+def _refresh(refreshes_ns: Sequence[int]) -> str:
+    low, high = (f"{bound(refreshes_ns) / NS_PER_MS:.0f}" for bound in (min, max))
+    return f"{low} ms" if low == high else f"{low} to {high} ms"

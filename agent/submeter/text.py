@@ -5,6 +5,7 @@ ends Prometheus's lexer and with it the whole scrape; a lone surrogate (an undec
 file name) can't be encoded as UTF-8; an escape sequence rewrites an operator's terminal.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 REPLACEMENT: Final = "\ufffd"
@@ -19,3 +20,14 @@ UNSAFE: Final = dict.fromkeys([*_CONTROL, *_SURROGATES, *_SEPARATORS], REPLACEME
 def printable(text: str) -> str:
     """``text`` with each unsafe code point replaced by U+FFFD; encodes as UTF-8."""
     return text if text.isascii() and text.isprintable() else text.translate(UNSAFE)
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """{0, 1, 2, 5} as "0-2,5"."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1] = [parts[-1][0], number]
+        else:
+            parts.append([number])
+    return ",".join("-".join(map(str, part)) for part in parts)

@@ -3,6 +3,7 @@
 A command is a module of this package that defines
 
     HELP                one line for the list of commands
+    ABOUT               what its own --help says instead, where that is too little
     configure(parser)   adds its arguments, and an example with `examples(parser, …)`
     run(arguments)      does it and returns the exit code
 
@@ -14,14 +15,40 @@ import argparse
 import importlib
 import os
 import pkgutil
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn, Protocol, cast
+from difflib import get_close_matches
+from typing import Any, NoReturn, Protocol, cast
 
 from submeter import __version__
-from submeter.errors import EXIT_FAILED, InputError, SubmeterError
+from submeter.columns import folded
+from submeter.errors import EXIT_FAILED, EXIT_NO_GPU, InputError, SubmeterError
 
+EXIT_STATUSES = (
+    (0, "done, and all is well"),
+    (1, "the work failed, or what was checked is not well"),
+    (2, "wrong usage or configuration"),
+    (69, "no usable GPU or driver"),
+    (73, "the state directory or its ledger can't be used"),
+    (75, "a GPU is lost: try again"),
+)
+"""What every command's exit status means; `submeter exec` passes on that of its command."""
+
+_EPILOG = """first steps:
+  submeter demo      eight simulated GPUs and who uses them; needs no GPU
+  submeter doctor    what this node supports, and what to fix
+  submeter run       the agent, in the foreground
+  submeter top       who uses what, live in the terminal
+  submeter report    who used what, from the ledger
+
+`submeter COMMAND --help` says more of each.
+
+exit status:
+""" + "\n".join(f"  {code:<3} {meaning}" for code, meaning in EXIT_STATUSES)
+
+_WIDEST = 100  # longer lines of text aren't read
 _EXIT_INTERRUPTED = 128 + 2  # what a shell reports for SIGINT
 _EXIT_PIPE = 128 + 13  # … for SIGPIPE
 
@@ -57,21 +84,21 @@ def build_parser(names: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for the commands of those names."""
     parser = _Parser(
         prog="submeter",
-        description="The electricity submeter for GPUs: splits every joule between the processes "
+        description="The electricity submeter for GPUs: splits every joule between the processes\n"
         "that used it, by training and inference.",
-        epilog="example:\n  submeter demo\n\n`submeter COMMAND --help` says more.",
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"submeter {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in names:
         command = _command(name)
         if command is not None:
             one = commands.add_parser(
                 name,
                 help=command.HELP,
-                description=command.HELP,
+                description=_about(command),
                 formatter_class=argparse.RawDescriptionHelpFormatter,
                 allow_abbrev=False,
             )
@@ -80,11 +107,51 @@ def build_parser(names: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
+def _about(command: Command) -> str:
+    about: str = getattr(command, "ABOUT", "")
+    text = " ".join(about.split()) or f"{command.HELP[0].upper()}{command.HELP[1:]}."
+    return "\n".join(folded(text, min(shutil.get_terminal_size().columns, _WIDEST)))
+
+
 class _Parser(argparse.ArgumentParser):
-    """Wrong usage is an error like any other: one line, exit 2."""
+    """Wrong usage is an error like any other: one line, exit 2. What it parses tells which
+    command's parser it was."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.set_defaults(parser=self)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see `{self.prog} --help`")
+
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """Raises InputError for arguments that nobody takes."""
+        first = unknown[0].partition("=")[0]
+        near = get_close_matches(first, self._option_string_actions, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+
+
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    names = command_names()
+    first = argv[0] if argv else ""
+    if not first:
+        raise InputError("which command? `submeter demo` shows what it does, `submeter --help` all")
+    parser = build_parser([] if first == "--version" else [first] if first in names else names)
+    if not first.startswith("-") and first not in _commands_of(parser):
+        near = get_close_matches(first, _commands_of(parser), n=1)
+        hint = f"; did you mean {near[0]}?" if near else "; `submeter --help` lists what there is"
+        raise InputError(f"there is no command {first!r}{hint}")
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        arguments.parser.refuse(unknown)
+    return arguments
+
+
+def _commands_of(parser: argparse.ArgumentParser) -> list[str]:
+    actions = parser._actions
+    choices = [each.choices for each in actions if isinstance(each, argparse._SubParsersAction)]
+    return list(choices[0])
 
 
 def _command(name: str) -> Command | None:
@@ -94,14 +161,13 @@ def _command(name: str) -> Command | None:
 
 def _guarded(argv: Sequence[str]) -> int:
     try:
-        names = command_names()
-        wanted = [argv[0]] if argv and argv[0] in names else names
-        arguments = build_parser(wanted).parse_args(argv)
+        arguments = _parsed(argv)
         code: int = arguments.run(arguments)
     except SystemExit as stop:  # after --help and --version
         return stop.code if isinstance(stop.code, int) else EXIT_FAILED
     except SubmeterError as error:
-        _complain(str(error))
+        hint = "; `submeter doctor` says what to do" if error.exit_code == EXIT_NO_GPU else ""
+        _complain(f"{error}{hint}")
         return error.exit_code
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED

@@ -7,17 +7,23 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from submeter.cli._options import add_common, examples, settings
 from submeter.cli.output import paint, print_json, print_table, printable, wants_colour
 from submeter.errors import EXIT_FAILED, EXIT_OK, InputError, SubmeterError
 from submeter.model import ProcessFacts, Verdict
+from submeter.text import ranges
 from submeter.workloads.described import answer, described
+from submeter.workloads.naming import owner
 from submeter.workloads.procfs import ProcfsSource
 from submeter.workloads.recognise import Judge, recognise
 
-HELP = "phase of processes (training, inference, other, unknown), and why"
+HELP = "tell what processes use the GPU for, and why"
+ABOUT = """
+Tells the phase of processes (training, inference, other or unknown), how sure that is, and why:
+of those that hold a GPU now, of given ones, or of described ones.
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,14 +46,49 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
+_UNSEEN = "can't be looked at: is this in its PID namespace? `submeter doctor` says"
+_WHOSE = {
+    "declared": "the job says so",
+    "rule": "a rule of yours",
+    "recognised": "recognised",
+}
+_UNKNOWN = "nothing certain"
+
+
+class _Told(NamedTuple):
+    facts: ProcessFacts
+    gpus: tuple[int, ...]  # that it holds; none where it was asked for by number
+    verdict: Verdict
+
+    @property
+    def who(self) -> str:
+        """As its energy is booked."""
+        return owner(self.facts, self.verdict).workload
+
+    def fields(self) -> dict[str, object]:
+        """For machines."""
+        pid = self.facts.key.pid
+        return {**answer(pid, self.verdict), "source": self.verdict.source, "gpus": self.gpus}
+
+
 def run(arguments: argparse.Namespace) -> int:
     judge = recognise
+    seen: list[tuple[ProcessFacts, tuple[int, ...]]]
     if arguments.jsonl is not None:
         with _opened(arguments.jsonl) as lines:
             return _answer_all(lines, judge)
     if arguments.pid:
-        return _tell([(pid, judge(_seen(pid))) for pid in arguments.pid], as_json=arguments.json)
-    return _tell(list(_holders(arguments, judge)), as_json=arguments.json)
+        seen = [(_seen(pid), ()) for pid in arguments.pid]
+    else:
+        seen = list(_holders(arguments))
+    told = [_Told(facts, gpus, judge(facts)) for facts, gpus in seen]
+    if arguments.json:
+        print_json([each.fields() for each in told])
+    elif len(told) == 1:
+        _explain(told[0])
+    else:
+        _list(told)
+    return EXIT_OK
 
 
 def _answer_all(lines: Iterable[bytes], judge: Judge) -> int:
@@ -94,8 +135,8 @@ def _seen(pid: int) -> ProcessFacts:
     )
 
 
-def _holders(arguments: argparse.Namespace, judge: Judge) -> Iterator[tuple[int, Verdict]]:
-    """Everybody who holds a GPU now."""
+def _holders(arguments: argparse.Namespace) -> Iterator[tuple[ProcessFacts, tuple[int, ...]]]:
+    """Everybody who holds a GPU now, and which."""
     from submeter.backends import load
     from submeter.clock import SystemClock
     from submeter.config import backend_options
@@ -104,36 +145,52 @@ def _holders(arguments: argparse.Namespace, judge: Judge) -> Iterator[tuple[int,
     clock = SystemClock()
     backend = load(config.backend, clock, backend_options(config))
     devices = backend.open()
+    if backend.notice:
+        print(f"submeter: {printable(backend.notice)}", file=sys.stderr)
     try:
         now_ns = clock.boottime_ns()
-        held = [device.holders(now_ns) or () for device in devices]
-        for pid in sorted({holder.pid for holders in held for holder in holders}):
+        held: dict[int, list[int]] = {}
+        for device in devices:
+            for pid in {holder.pid for holder in device.holders(now_ns) or ()}:
+                held.setdefault(pid, []).append(device.info.index)
+        for pid, gpus in sorted(held.items()):
             key = backend.processes.identify(pid)
             facts = None if key is None else backend.processes.facts(key)
-            if facts is not None:
-                yield pid, judge(facts)
+            if facts is None:
+                print(f"submeter: {pid} holds GPU {ranges(gpus)}, but {_UNSEEN}", file=sys.stderr)
+            else:
+                yield facts, tuple(gpus)
     finally:
         backend.close()
 
 
-def _tell(verdicts: list[tuple[int, Verdict]], *, as_json: bool) -> int:
-    if as_json:
-        print_json(
-            [{**answer(pid, verdict), "source": verdict.source} for pid, verdict in verdicts]
+def _explain(told: _Told) -> None:
+    colour = wants_colour(sys.stdout)
+    verdict = told.verdict
+    phase = paint(verdict.phase, "bold", colour=colour)
+    sure = f"{_sure(verdict)} sure, {_WHOSE[verdict.source]}"
+    print(f"{told.facts.key.pid}: {phase} ({_UNKNOWN if verdict.source == 'none' else sure})")
+    for reason in verdict.evidence:
+        print(f"  · {printable(reason)}")
+
+
+def _list(told: list[_Told]) -> None:
+    if not told:
+        print("nobody holds a GPU now", file=sys.stderr)
+        return
+    rows = [
+        (
+            each.facts.key.pid,
+            ranges(each.gpus) or "–",
+            each.facts.user,
+            each.who,
+            each.verdict.phase,
+            _sure(each.verdict),
+            "; ".join(each.verdict.evidence),
         )
-    elif len(verdicts) == 1:
-        pid, verdict = verdicts[0]
-        colour = wants_colour(sys.stdout)
-        print(f"{pid}: {paint(verdict.phase, 'bold', colour=colour)}, {_sure(verdict)}")
-        for reason in verdict.evidence:
-            print(f"  · {printable(reason)}")
-    else:
-        rows = [
-            (pid, verdict.phase, _sure(verdict), "; ".join(verdict.evidence))
-            for pid, verdict in verdicts
-        ]
-        print_table(("PID", "PHASE", "SURE", "WHY"), rows, right=[0])
-    return EXIT_OK
+        for each in told
+    ]
+    print_table(("PID", "GPU", "USER", "WORKLOAD", "PHASE", "SURE", "WHY"), rows, right=[0, 5])
 
 
 def _sure(verdict: Verdict) -> str:

@@ -8,31 +8,49 @@ from dataclasses import asdict, replace
 
 from submeter.backends import Backend, Device
 from submeter.cli._options import add_common, examples, settings
-from submeter.cli.output import Progress, paint, print_json, printable, wants_colour
+from submeter.cli.output import (
+    Progress,
+    paint,
+    print_json,
+    printable,
+    terminal_width,
+    wants_colour,
+)
 from submeter.clock import Clock, SystemClock
+from submeter.columns import folded
 from submeter.config import Config
 from submeter.doctor import (
     ACCURACY,
     Finding,
     Level,
     Surroundings,
+    agent_findings,
+    alike,
     driver_findings,
     gpu_findings,
     node_findings,
+    summary,
     worst,
 )
 from submeter.errors import EXIT_FAILED, EXIT_NO_GPU, EXIT_OK, DriverUnavailable, SubmeterError
 from submeter.metering.refresh import assumed_refresh_ns, estimate_refresh_ns
-from submeter.model import GpuInfo, Reading
+from submeter.model import EnergySource, GpuInfo, Reading
 from submeter.runtime.assembly import backend_of
 from submeter.runtime.state import problem
+from submeter.top.source import NoAnswer, snapshot
 from submeter.units import NS_PER_MS
 from submeter.workloads import ProcfsSource
 
-HELP = "what this node supports: driver, sensors, permissions, accuracy, what to fix"
+HELP = "what this node supports, and what to fix"
+ABOUT = """
+A checklist of what this node supports: driver, sensors and how often they refresh, permissions,
+the accuracy to expect, and what to fix. Exits with 0 where it can be metered, 1 where something
+is wrong, 69 where there is no usable GPU.
+"""
 
 _MARKS = {Level.OK: ("✓", "green"), Level.NOTE: ("·", "dim"), Level.WARN: ("!", "yellow"),
           Level.FAIL: ("✗", "red")}  # fmt: skip
+_INDENT = " " * 4
 _POLL_NS = 4 * NS_PER_MS
 _POLL_FOR_NS = 1_500 * NS_PER_MS
 
@@ -55,15 +73,19 @@ def run(arguments: argparse.Namespace) -> int:
     except DriverUnavailable as error:
         if arguments.check:
             return EXIT_NO_GPU
-        return _report(arguments, [*driver_findings(error), *_node(config)], ())
+        findings = [*driver_findings(error), *_node(config), *_agent(config)]
+        return _report(arguments, findings, ())
     try:
         if arguments.check:
             return EXIT_OK if devices else EXIT_NO_GPU
         infos = _measured(devices, clock)
     finally:
         backend.close()
-    findings = [*_provenance(backend), *(f for info in infos for f in gpu_findings(info))]
-    findings += [*_node(config), Finding(Level.OK, "accuracy", ACCURACY)]
+    # People look at GPUs that are alike together, programs at one after the other
+    groups = [[info] for info in infos] if arguments.json else alike(infos)
+    findings = [*_provenance(backend), *(f for group in groups for f in gpu_findings(group))]
+    findings += [*_node(config), *([] if backend.notice else _agent(config))]
+    findings += [Finding(Level.OK, "accuracy", ACCURACY)]
     return _report(arguments, findings, infos)
 
 
@@ -81,6 +103,14 @@ def _node(config: Config) -> list[Finding]:
         state_dir_problem=problem(config.state_dir),
     )
     return list(node_findings(around))
+
+
+def _agent(config: Config) -> list[Finding]:
+    url = f"http://{config.web.listen}/"
+    try:
+        return list(agent_findings(url, snapshot(url), ""))
+    except NoAnswer as error:
+        return list(agent_findings(url, None, error.reason))
 
 
 def _measured(devices: Sequence[Device], clock: Clock) -> tuple[GpuInfo, ...]:
@@ -118,20 +148,27 @@ def _report(
             }
         )
     else:
-        _print(findings)
+        _print(findings, sum(gpu.energy_source != EnergySource.NONE for gpu in gpus))
     if not gpus:
         return EXIT_NO_GPU
     return EXIT_FAILED if worst(findings) is Level.FAIL else EXIT_OK
 
 
-def _print(findings: Sequence[Finding]) -> None:
+def _print(findings: Sequence[Finding], gpus: int) -> None:
     colour = wants_colour(sys.stdout)
+    width = terminal_width(sys.stdout)
     subject = ""
     for finding in findings:
         if finding.subject != subject:
             subject = finding.subject
             print(paint(printable(subject), "bold", colour=colour))
         mark, style = _MARKS[finding.level]
-        print(f"  {paint(mark, style, colour=colour)} {printable(finding.text)}")
-        if finding.fix:
-            print(f"      → {finding.fix}")
+        first, *more = _fitting(printable(finding.text), width, len(_INDENT))
+        print(f"  {paint(mark, style, colour=colour)} {first}")
+        fix = _fitting(f"→ {printable(finding.fix)}", width, len(_INDENT)) if finding.fix else []
+        print(*(f"{_INDENT}{line}\n" for line in [*more, *fix]), sep="", end="")
+    print(paint(summary(findings, gpus), "bold", colour=colour))
+
+
+def _fitting(text: str, width: int | None, indent: int) -> list[str]:
+    return [text] if width is None else folded(text, width - indent)

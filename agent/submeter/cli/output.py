@@ -5,12 +5,14 @@ Colour and progress only ever go to a terminal; what is piped is plain and quiet
 
 import json
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self, TextIO
 
 from submeter.clock import Clock, SystemClock
+from submeter.columns import columns
 from submeter.units import NS_PER_S
 
 PATIENCE_S: Final = 2
@@ -47,28 +49,29 @@ def printable(text: str) -> str:
     return "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text)
 
 
+def terminal_width(stream: TextIO | None) -> int | None:
+    """How many columns a terminal has; None for anything else, which has no end of a line."""
+    return shutil.get_terminal_size().columns if is_terminal(stream) else None
+
+
 def table_text(
-    headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[int] = ()
+    headings: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Collection[int] = (),
+    width: int | None = None,
 ) -> str:
-    """Columns as wide as their widest cell, two blanks apart; those in ``right`` right-aligned."""
+    """The cells in columns (`submeter.columns`), with control characters escaped."""
     cells = [[printable(str(cell)) for cell in row] for row in [headings, *rows]]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    to_the_right = frozenset(right)
-    lines = (
-        "  ".join(
-            cell.rjust(width) if at in to_the_right else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    )
-    return "\n".join(lines)
+    return "\n".join(columns(cells, right, width))
 
 
 def print_table(
-    headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[int] = ()
+    headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Collection[int] = ()
 ) -> None:
-    """Prints `table_text`, the headings in bold on a terminal."""
-    first, *rest = table_text(headings, rows, right=right).split("\n")
+    """Prints `table_text`, on a terminal with the headings in bold and no wider than that is."""
+    width = terminal_width(sys.stdout)
+    first, *rest = table_text(headings, rows, right=right, width=width).split("\n")
     print(paint(first, "bold", colour=wants_colour(sys.stdout)), *rest, sep="\n")
 
 

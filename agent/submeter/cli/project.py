@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from submeter.cli._options import add_common, examples, settings
+from submeter.cli.output import terminal_width
 from submeter.errors import EXIT_OK, InputError
 
 if TYPE_CHECKING:
     from submeter.footprint.fleet import Fleet, Measured
 
-HELP = "scale a server up to a fleet, beside the published estimates"
+HELP = "scale a server up to a fleet, beside published estimates"
+ABOUT = """
+Scales a server, as given or as measured, up to a fleet in TWh a year, and puts it beside the
+published estimates, each computed anew from its stated inputs.
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +76,12 @@ def run(arguments: argparse.Namespace) -> int:
     measured = _measured(arguments) if arguments.measured else None
     fleet = _fleet(arguments, measured)
     outlook = Outlook(outlooks(), fleet, measured, arguments.inference_share)
-    writers = {"table": as_table, "json": as_json, "html": as_html}
+    width = terminal_width(sys.stdout) if arguments.output is None else None
+    writers = {
+        "table": lambda shown: as_table(shown, width),
+        "json": as_json,
+        "html": as_html,
+    }
     name = arguments.format or ("json" if arguments.json else _format_of(arguments.output))
     content = writers[name](outlook)
     if arguments.output is None:

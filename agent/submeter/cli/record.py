@@ -24,7 +24,11 @@ from submeter.units import NS_PER_MS, NS_PER_S
 from submeter.workloads import recognise
 from submeter.workloads.naming import owner
 
-HELP = "records what the sensors say into a trace that can be played back"
+HELP = "record what the sensors say, to be played back"
+ABOUT = """
+Records what the sensors say, each value once, until --duration is over or a signal ends it. The
+trace can be played back bit for bit: submeter run --backend replay --trace FILE.
+"""
 
 _SLICE_NS = 250 * NS_PER_MS  # how soon a signal is noticed
 _SURVEY_NS = 10 * NS_PER_S

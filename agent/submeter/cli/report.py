@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from submeter.cli._options import add_common, examples, settings
-from submeter.cli.output import PATIENCE_S, Progress, is_terminal, wants_colour
+from submeter.cli.output import (
+    PATIENCE_S,
+    Progress,
+    is_terminal,
+    terminal_width,
+    wants_colour,
+)
 from submeter.errors import EXIT_FAILED, EXIT_OK, InputError
 
 if TYPE_CHECKING:
@@ -16,7 +22,11 @@ if TYPE_CHECKING:
     from submeter.reports.question import Question
     from submeter.reports.record import Report
 
-HELP = "what was used, by whom and for what, from the ledger or from Prometheus"
+HELP = "who used what and for what, from the ledger or Prometheus"
+ABOUT = """
+Who used what, and for what: from the ledger of this node, or for a whole fleet from a server with
+Prometheus's API. The rows add up to the total. Exits with 1 where the report is partial.
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -81,8 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
     if to_terminal and getattr(presentation, "BINARY", False):
         raise InputError(f"--format {name} is not for a terminal: name a file with --output")
     report = _report(arguments, timeline=name == "html")
-    colour = arguments.output is None and wants_colour(sys.stdout)
-    _write(presentation.render(report, colour=colour), arguments.output)
+    colour = to_terminal and wants_colour(sys.stdout)
+    width = terminal_width(sys.stdout) if to_terminal else None
+    _write(presentation.render(report, colour=colour, width=width), arguments.output)
     return _ended(report)
 
 

@@ -8,7 +8,12 @@ from pathlib import Path
 from submeter.cli._options import add_common, examples, settings
 from submeter.cli.output import printable
 
-HELP = "the agent: meters every GPU of this node and serves what it finds"
+HELP = "the agent: meters every GPU of this node and serves it"
+ABOUT = """
+The agent, in the foreground: meters every GPU of this node, splits each joule between the
+processes that used it, keeps the totals in a ledger and serves them (page, /metrics, API).
+Without a driver it stays up, says so and looks again. SIGINT and SIGTERM end it.
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,10 @@ from submeter.cli.output import is_terminal
 from submeter.errors import InputError
 
 HELP = "live view in the terminal: GPUs and who uses them"
+ABOUT = """
+Live view in the terminal: GPUs, and who uses them for what. Of the running agent, of one
+elsewhere (--url), or with --backend of one of its own, which ends with it and keeps nothing.
+"""
 
 _STAND_ALONE: Final = ("--backend", "--scenario", "--trace", "--speed")
 

@@ -12,7 +12,11 @@ from submeter.trace.records import EndRecord, ReadingRecord
 from submeter.trace.summary import GpuSummary, Summary, summarise
 from submeter.units import NS_PER_S, UJ_PER_J, UJ_PER_WH, decimal
 
-HELP = "looks into, checks and converts recordings and power logs"
+HELP = "look into, check and convert recordings and power logs"
+ABOUT = """
+Looks into recordings of `submeter record` and power logs (nvidia-smi and others), checks them,
+and converts them to native traces.
+"""
 
 _PROGRESS_EVERY = 5_000  # records
 

@@ -1,13 +1,31 @@
 """``submeter verify``: a ledger in, whether anything in it was changed since it was written out."""
 
 import argparse
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from submeter.cli._options import add_common, examples, settings
-from submeter.cli.output import PATIENCE_S, Progress, print_json, print_table
+from submeter.cli.output import (
+    PATIENCE_S,
+    Progress,
+    paint,
+    print_json,
+    print_table,
+    printable,
+    wants_colour,
+)
 from submeter.errors import EXIT_FAILED, EXIT_OK
 from submeter.units import UJ_PER_J, decimal
 
-HELP = "checks the ledger's chain and its sums; names the first bad row"
+if TYPE_CHECKING:
+    from submeter.ledger.audit import Audit
+
+HELP = "check the ledger's chain and its sums"
+ABOUT = """
+Checks that no row of the ledger was changed or taken away since it was written, and that its sums
+are right. Exits with 0 where all is well, with 1 and the first bad row where it isn't.
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +51,17 @@ def run(arguments: argparse.Namespace) -> int:
                 "gpus": [{"uuid": uuid, "joules": value} for uuid, value in joules.items()],
             }
         )
-    elif found.problem:
-        print(f"NOT OK: {found.problem}")
     else:
-        if joules:
-            print_table(("gpu", "joules"), list(joules.items()), right=(1,))
-        print(f"OK: {sum(found.rows.values())} rows, every one as it was written")
+        _tell(found, joules)
     return EXIT_FAILED if found.problem else EXIT_OK
+
+
+def _tell(found: "Audit", joules: Mapping[str, str]) -> None:
+    colour = wants_colour(sys.stdout)
+    if found.problem:
+        print(f"{paint('NOT OK', 'red', colour=colour)}: {printable(found.problem)}")
+        return
+    if joules:
+        print_table(("GPU", "joules"), list(joules.items()), right=(1,))
+    rows = sum(found.rows.values())
+    print(f"{paint('OK', 'green', colour=colour)}: {rows:,} rows, every one as it was written")

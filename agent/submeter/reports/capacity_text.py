@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
+from submeter.columns import columns
 from submeter.reports.capacity import SHARES, STRANDED_PERCENT, Capacity
-from submeter.reports.presentations._columns import columns
 from submeter.reports.presentations._document import document
 from submeter.reports.presentations._plots import safe
 from submeter.reports.presentations._words import NAMELESS

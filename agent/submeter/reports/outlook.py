@@ -3,11 +3,12 @@
 import json
 from typing import Any, Final, NamedTuple
 
+from submeter.columns import columns, folded
 from submeter.footprint.fleet import FORMULA, Fleet, Measured
 from submeter.footprint.outlooks import Estimate, Outlooks
-from submeter.reports.presentations._columns import columns
 
 SCHEMA: Final = 1
+_WIDE: Final = 120
 _INPUTS: Final = {
     "servers": "servers",
     "watts": "W",
@@ -83,19 +84,28 @@ def as_json(outlook: Outlook) -> bytes:
     return json.dumps(fields(outlook), indent=2, ensure_ascii=False).encode() + b"\n"
 
 
-def as_table(outlook: Outlook) -> bytes:
-    """For a terminal or a pipe."""
-    lines = [*fleet_lines(outlook), "", "Published estimates, computed anew from their inputs", ""]
-    rows = [["TWh a year (computed)", "published", "", "what", "inputs"]]
+def as_table(outlook: Outlook, width: int | None = None) -> bytes:
+    """For a terminal of that width or a pipe."""
+    lines = [
+        *fleet_lines(outlook),
+        "",
+        "Published estimates, in TWh a year unless said, computed anew from their inputs",
+        "",
+    ]
+    rows = [["computed", "published", "", "what", "inputs"]]
     rows += [_estimate(each) for each in outlook.published.estimates]
-    lines += columns(rows, (0, 1))
+    lines += columns(rows, (0, 1), width)
     lines += ["", "To compare with", ""]
     rows = [["TWh", "year", *(["fleet ÷ it"] if outlook.fleet else []), "what", "source"]]
     for other in outlook.published.comparators:
         ratio = [] if outlook.fleet is None else [f"{outlook.fleet.twh_per_year / other.twh:.3g}"]
         rows.append([f"{other.twh:,.1f}", str(other.year), *ratio, other.name, other.source])
-    lines += columns(rows, (0, 1, 2) if outlook.fleet else (0, 1))
-    lines += ["", inference_line(outlook), "", "Sources: submeter project --json"]
+    if width is not None and width < _WIDE:
+        rows = [row[:-1] for row in rows]  # the sources are in the JSON
+    lines += columns(rows, (0, 1, 2) if outlook.fleet else (0, 1), width)
+    inference = inference_line(outlook)
+    lines += ["", *(folded(inference, width) if width else [inference])]
+    lines += ["", "Sources: submeter project --json"]
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -162,9 +172,8 @@ def inputs_text(estimate: Estimate) -> str:
 
 
 def _estimate(each: Estimate) -> list[str]:
-    unit = "" if each.unit == "TWh/yr" else f" {each.unit}"
     return [
-        _range(each.computed, each.digits + 1) + unit,
+        _range(each.computed, each.digits + 1),
         _range(each.published, each.digits),
         "agrees" if each.agrees else "DIFFERS",
         each.what,

@@ -24,7 +24,10 @@ def answers(
 
     def answer(fields: Mapping[str, Any], who: Who) -> Mapping[str, object] | None:
         if fields["ask"] == "gpus":
-            return {"gpus": [_level(watch) for watch in watches() if watch.up]}
+            levels = [_level(watch) for watch in watches() if watch.up]
+            now = snapshot()
+            notice = now.notice if now is not None else ""
+            return {"gpus": levels, "notice": notice} if notice else {"gpus": levels}
         workload = fields.get("workload")
         if fields["ask"] == "used" and isinstance(workload, str):
             user = None if who.uid == _ROOT else name_of(who.uid)

@@ -33,12 +33,14 @@ _SETTLED_S: Final = 1.5
 
 @dataclass(slots=True)
 class Powers:
-    """Highest draw seen of each GPU, and of all at once."""
+    """Highest draw seen of each GPU, and of all at once; and the GPUs' numbers."""
 
+    number: dict[str, int] = field(default_factory=dict)
     peak_mw: dict[str, int] = field(default_factory=dict)
     peak_sum_mw: int = 0
 
     def see(self, now: Mapping[str, Level]) -> None:
+        self.number.update({uuid: level.gpu for uuid, level in now.items()})
         draws = {uuid: level.power_mw for uuid, level in now.items() if level.power_mw is not None}
         for uuid, power_mw in draws.items():
             self.peak_mw[uuid] = max(power_mw, self.peak_mw.get(uuid, 0))
@@ -53,10 +55,12 @@ class Outcome:
     seconds: float
     joules: float
     source: str  # agent | nvml | "" where nothing could be measured
+    number: Mapping[str, int]  # of each GPU, by UUID, as are the next two
     per_gpu: Mapping[str, float]
     peak_w: Mapping[str, float]
     peak_sum_w: float
     booked_joules: float | None  # what the agent booked to the workload
+    notice: str = ""  # what the agent says of its figures, as that they are simulated
 
     @property
     def mean_w(self) -> float:
@@ -70,6 +74,7 @@ class Outcome:
             "exit_code": self.exit_code,
             "seconds": self.seconds,
             "source": self.source,
+            "notice": self.notice or None,
             "joules": self.joules if measured else None,
             "wh": self.joules / _J_PER_WH if measured else None,
             "mean_w": self.mean_w if measured else None,
@@ -77,6 +82,7 @@ class Outcome:
             "booked_joules": self.booked_joules,
             "gpus": [
                 {
+                    "gpu": self.number.get(uuid),
                     "uuid": uuid,
                     "joules": None if math.isnan(joules) else joules,
                     "mean_w": None if math.isnan(joules) else joules / self.seconds,
@@ -85,24 +91,6 @@ class Outcome:
                 for uuid, joules in self.per_gpu.items()
             ],
         }
-
-    def lines(self) -> list[str]:
-        """For people."""
-        if math.isnan(self.joules):
-            return [f"submeter: {self.seconds:.2f} s; no GPU could be measured"]
-        by = "the agent" if self.source == "agent" else "NVML"
-        lines = [
-            f"submeter: {self.joules:.6g} J ({self.joules / _J_PER_WH:.4g} Wh) in "
-            f"{self.seconds:.2f} s, mean {self.mean_w:.4g} W, peak {self.peak_sum_w:.4g} W, "
-            f"whole GPUs by {by}"
-        ]
-        if len(self.per_gpu) > 1:
-            for uuid, joules in self.per_gpu.items():
-                peak_w = self.peak_w.get(uuid, math.nan)
-                lines.append(f"  {uuid}  {joules:.6g} J, peak {peak_w:.4g} W")
-        if self.booked_joules is not None:
-            lines.append(f"  {self.booked_joules:.6g} J booked to the workload")
-        return lines
 
 
 def execute(command: Sequence[str], *, phase: str = "", workload: str = "") -> Outcome:
@@ -138,10 +126,12 @@ def execute(command: Sequence[str], *, phase: str = "", workload: str = "") -> O
         seconds=measured.seconds,
         joules=measured.joules,
         source=measured.source,
+        number=powers.number,
         per_gpu=dict(measured.per_gpu),
         peak_w={uuid: mw / _MW_PER_W for uuid, mw in powers.peak_mw.items()},
         peak_sum_w=powers.peak_sum_mw / _MW_PER_W,
         booked_joules=booked,
+        notice=_notice() if measured.source == "agent" else "",
     )
 
 
@@ -154,12 +144,25 @@ def _watch(source: str, powers: Powers, done: threading.Event) -> None:
 
 def _booked_uj(workload: str) -> int | None:
     """What the agent has booked to that name so far; None without a name or an agent."""
-    line = link().ask(frame({"ask": "used", "workload": workload})) if workload else None
+    answer = _answer({"ask": "used", "workload": workload}) if workload else {}
     try:
-        answer: Any = json.loads(line) if line else {}
         return int(sum(answer["used"].values()))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _notice() -> str:
+    return str(_answer({"ask": "gpus"}).get("notice", ""))
+
+
+def _answer(question: Mapping[str, object]) -> Mapping[str, Any]:
+    """What the agent says; nothing where there is none."""
+    line = link().ask(frame(question))
+    try:
+        answer: Any = json.loads(line) if line else {}
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 @contextmanager

@@ -230,6 +230,13 @@ class Service:
             while ended.only_reload() and self._stays_as_it_is(reload):
                 _wait(ended, self._backend if exit_at_end else None)
             self.again &= not ended.wait(0)  # unless somebody wants the end after all
+            self._end()  # a second ^C, or one more from the terminal's whole group, changes nothing
+        if self._agent.gave_up is not None:
+            raise self._agent.gave_up
+        return EXIT_OK if self._agent.crashed is None else EXIT_FAILED
+
+    def _end(self) -> None:
+        """Stops everything, the ledger's last second included; cut short where that hangs."""
         self._manager.tell(*(reloading(SystemClock()) if self.again else ("STOPPING=1",)))
         _end_within(_END_S)
         snapshot = self._agent.stop()
@@ -237,9 +244,6 @@ class Service:
         if not self._committer.stop(_COMMIT_S):
             _log.error("the last second is not in the ledger: the disk takes too long")
         _say_goodbye(snapshot)
-        if self._agent.gave_up is not None:
-            raise self._agent.gave_up
-        return EXIT_OK if self._agent.crashed is None else EXIT_FAILED
 
     def _stays_as_it_is(self, reload: Reload | None) -> bool:
         """After SIGHUP. Under a service manager it asks for a reload; of a terminal that is

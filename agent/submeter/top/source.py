@@ -24,7 +24,11 @@ _DIRECT: Final = build_opener(ProxyHandler({}))  # a proxy knows no loopback add
 
 
 class NoAnswer(SubmeterError):
-    """The agent can't be asked now."""
+    """The agent can't be asked now, for that ``reason``."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(f"{message}: {reason}" if reason else message)
+        self.reason = reason
 
 
 def checked_url(url: str) -> str:
@@ -88,5 +92,6 @@ def _json(url: str) -> dict[str, Any]:
             content: dict[str, Any] = json.loads(answer.read(_MOST_BYTES))
     except (URLError, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise NoAnswer(f"no answer from {url}: {reason}") from error
+        text = getattr(reason, "strerror", None) or str(reason)
+        raise NoAnswer(f"no answer from {url}", text) from error
     return content

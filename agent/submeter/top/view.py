@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
-from submeter.text import printable
+from submeter.text import printable, ranges
 from submeter.units import UJ_PER_J
 from submeter.web import figures
 
@@ -200,17 +200,6 @@ def share_lines(past: Json) -> Iterator[str]:
         ordered = sorted(methods.items(), key=lambda item: -item[1])
         said = ", ".join(f"{100 * part / together:.1f} % {name}" for name, part in ordered if part)
         yield f"How it was split: {said}; the sensor itself: about ±5 %"
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """{0, 1, 2, 5} as "0-2,5"."""
-    parts: list[list[int]] = []
-    for number in sorted(numbers):
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1] = [parts[-1][0], number]
-        else:
-            parts.append([number])
-    return ",".join("-".join(map(str, part)) for part in parts)
 
 
 def _holders(gpu: Json) -> str:

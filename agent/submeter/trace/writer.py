@@ -88,7 +88,7 @@ def create_trace(path: Path, *, overwrite: bool = False) -> TraceWriter:
     try:
         file = path.open("wb" if overwrite else "xb")
     except FileExistsError as error:
-        raise InputError("exists already; choose another name", source=str(path)) from error
+        raise InputError("exists already; --force overwrites it", source=str(path)) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no valid path"
         raise InputError(f"can't be created: {reason}", source=str(path)) from error

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from submeter.cli.exec import _summary
+from submeter.runtime.execution import Outcome
+
 EXEC = [sys.executable, "-m", "submeter", "exec"]
 
 
@@ -67,6 +70,36 @@ def test_not_known_is_null_and_never_zero(tmp_path: Path) -> None:
         assert fields["joules"] is None
         assert fields["carbon_g"] is None
         assert "no GPU could be measured" in done.stderr
+
+
+def test_the_summary_says_it_all_in_a_few_lines() -> None:
+    outcome = Outcome(
+        exit_code=0,
+        seconds=12.3,
+        joules=1_842.6,
+        source="agent",
+        number={"GPU-a": 0, "GPU-b": 1},
+        per_gpu={"GPU-a": 920.0, "GPU-b": 922.6},
+        peak_w={"GPU-a": 201.0, "GPU-b": 201.4},
+        peak_sum_w=402.4,
+        booked_joules=1_700.0,
+    )
+    assert _summary(outcome, 0.243, 475.0, "nightly") == [
+        "1,842.6 J (0.5118 Wh) in 12.30 s, mean 149.8 W, peak 402.4 W",
+        "  GPU 0  920.0 J  mean 74.8 W  peak 201.0 W  GPU-a",
+        "  GPU 1  922.6 J  mean 75.0 W  peak 201.4 W  GPU-b",
+        "  1,700.0 J of it booked to nightly, by the agent",
+        "  0.243 gCO2e at 475 g/kWh (the world's mean; yours with --carbon)",
+        "  whole GPUs, by the agent's counters, whoever else was on them; sensor about ±5 %",
+    ]
+
+
+def test_where_the_figures_can_not_be_written_nothing_is_run(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    done = _run("--json", str(tmp_path / "no" / "x.json"), "--", "touch", str(mark))
+    assert done.returncode == 2
+    assert "--json" in done.stderr
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])

@@ -59,7 +59,6 @@ def test_a_command_is_given_its_arguments_and_its_exit_code_is_passed_on(install
     [
         (InputError("not right", source="a.toml", line=3), 2),
         (StateUnusable("another agent holds it"), 73),
-        (DriverUnavailable("no_gpu", "there is no GPU"), 69),
         (DeviceLost("gpu_lost", "the GPU is gone"), 75),
         (SubmeterError("it failed"), 1),
     ],
@@ -70,6 +69,16 @@ def test_an_error_on_purpose_is_one_line_and_its_own_exit_code(
     install(raising(error))
     assert cli.main(["fake"]) == code
     assert capsys.readouterr() == ("", f"submeter: {error}\n")
+
+
+def test_without_a_gpu_it_is_said_who_knows_more(
+    install: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(raising(DriverUnavailable("no_gpu", "there is no GPU")))
+    assert cli.main(["fake"]) == 69
+    assert capsys.readouterr().err == (
+        "submeter: there is no GPU; `submeter doctor` says what to do\n"
+    )
 
 
 @pytest.mark.threat("T11")
@@ -127,13 +136,19 @@ def test_interrupts_and_readers_that_leave_are_quiet(
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ([], "the following arguments are required: COMMAND; see `submeter --help`"),
-        (["nonsense"], "argument COMMAND: invalid choice: 'nonsense'"),
+        ([], "which command? `submeter demo` shows what it does, `submeter --help` all"),
+        (["nonsense"], "there is no command 'nonsense'; `submeter --help` lists what there is"),
+        (["reprot"], "there is no command 'reprot'; did you mean report?"),
+        (["--nonsense"], "the following arguments are required: COMMAND; see `submeter --help`"),
+        (["demo", "--lsten", "x"], "unrecognized arguments: --lsten x; did you mean --listen?"),
         (["config", "--nonsense"], "the following arguments are required: ACTION"),
         (["config", "check"], "the following arguments are required: F"),
-        (["config", "check", "f", "--nonsense"], "unrecognized arguments: --nonsense; see"),
+        (
+            ["config", "check", "f", "--nonsense"],
+            "unrecognized arguments: --nonsense; see `submeter config check --help`",
+        ),
         (["config", "show", "--set", "x"], "--set: expected KEY=VALUE"),
-        (["output"], "argument COMMAND: invalid choice: 'output'"),
+        (["output"], "there is no command 'output'; `submeter --help` lists"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(
@@ -173,6 +188,8 @@ def test_every_help_ends_with_examples_that_the_command_understands() -> None:
 def test_every_command_is_listed_with_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     listed = capsys.readouterr().out
+    for code, meaning in cli.EXIT_STATUSES:
+        assert f"  {code:<3} {meaning}\n" in listed
     for name in ("config", "demo", "doctor", "run"):
         assert re.search(rf"^    {name} +\S", listed, re.MULTILINE), name
 

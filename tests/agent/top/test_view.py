@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from submeter.testing.snapshots import empty, node
+from submeter.text import ranges
 from submeter.top import view
 from submeter.web.api import snapshot_json
 
@@ -76,9 +77,9 @@ def test_sparkline() -> None:
 
 
 def test_ranges() -> None:
-    assert view.ranges([5, 0, 1, 2]) == "0-2,5"
-    assert view.ranges([0, 2, 3]) == "0,2-3"
-    assert view.ranges([]) == ""
+    assert ranges([5, 0, 1, 2]) == "0-2,5"
+    assert ranges([0, 2, 3]) == "0,2-3"
+    assert ranges([]) == ""
 
 
 def test_shares_add_up_and_say_how_sure() -> None:

@@ -3,7 +3,8 @@
 A presentation is a module of this package without a leading underscore that defines
 
     SUFFIX                          of files of that format, for people who name none
-    render(report, colour=False)    the whole output; colour is only ever asked for by a terminal
+    render(report, colour=False, width=None)    the whole output; only a terminal asks for colour,
+                                                and for lines that fit into its width
 
 and, where its output is nothing for a terminal, ``BINARY = True``. Nothing else registers it.
 """
@@ -22,7 +23,7 @@ class Presentation(Protocol):
 
     SUFFIX: str
 
-    def render(self, report: Report, *, colour: bool = False) -> bytes:
+    def render(self, report: Report, *, colour: bool = False, width: int | None = None) -> bytes:
         """The report in this format, complete."""
         ...
 

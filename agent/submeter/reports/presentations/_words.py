@@ -1,6 +1,6 @@
 """What a report's figures are called and mean, for people: the same in every presentation."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from submeter.model import Method, Phase
@@ -9,6 +9,7 @@ from submeter.units import NS_PER_S
 from submeter.web import figures
 
 NAMELESS: Final = "–"
+_LEAST_UUID: Final = len("GPU-01234567")
 
 
 class Word(NamedTuple):
@@ -62,9 +63,12 @@ def period(report: Report) -> str:
     return f"{since} to {until} ({zone.name})"
 
 
-def gpu_names(report: Report) -> Mapping[str, str]:
-    """GPUs as people know them, by UUID; the UUID stays in, since indices change."""
-    return {gpu.uuid: _gpu_name(gpu) for gpu in report.gpus}
+def gpu_names(report: Report, *, models: bool = True) -> Mapping[str, str]:
+    """GPUs as people know them, by UUID; its beginning stays in, since indices change. Their
+    models may be left out."""
+    uuids = [gpu.uuid for gpu in report.gpus]
+    kept = next((size for size in range(_LEAST_UUID, 40) if _tells_apart(uuids, size)), None)
+    return {gpu.uuid: _gpu_name(gpu, gpu.uuid[:kept], models=models) for gpu in report.gpus}
 
 
 def shown_value(key: str, value: str, names: Mapping[str, str]) -> str:
@@ -127,10 +131,14 @@ def _coverage(report: Report) -> Iterator[str]:
             yield f"no figure for {figures.duration(time_ns)}: {why}"
 
 
-def _gpu_name(gpu: GpuUse) -> str:
+def _tells_apart(uuids: Sequence[str], size: int) -> bool:
+    return len({uuid[:size] for uuid in uuids}) == len(set(uuids))
+
+
+def _gpu_name(gpu: GpuUse, uuid: str, *, models: bool) -> str:
     index = "" if gpu.number < 0 else f"{gpu.number} · "
-    name = f"{gpu.name} · " if gpu.name else ""
-    return f"{index}{name}{gpu.uuid}"
+    name = f"{gpu.name} · " if gpu.name and models else ""
+    return f"{index}{name}{uuid}"
 
 
 def _percent(share: float) -> str:

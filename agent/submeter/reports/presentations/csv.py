@@ -21,7 +21,7 @@ _LEADING: Final = ("\t", "\r", "\n")
 _UNSAFE: Final = {code: new for code, new in UNSAFE.items() if chr(code) not in _LEADING}
 
 
-def render(report: Report, *, colour: bool = False) -> bytes:  # noqa: ARG001
+def render(report: Report, *, colour: bool = False, width: int | None = None) -> bytes:  # noqa: ARG001
     """A line of headings, then a line a row; no line of totals, so that a column can be summed."""
     text = io.StringIO(newline="")
     lines = csv.writer(text)

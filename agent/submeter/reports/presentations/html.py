@@ -37,7 +37,7 @@ _FACTORS: Final = (
 )
 
 
-def render(report: Report, *, colour: bool = False) -> bytes:  # noqa: ARG001
+def render(report: Report, *, colour: bool = False, width: int | None = None) -> bytes:  # noqa: ARG001
     """The whole page."""
     sections = (
         _head(report),

@@ -26,7 +26,7 @@ _AMOUNTS: Final = {
 _UJ: Final = 6  # digits of a microjoule
 
 
-def render(report: Report, *, colour: bool = False) -> bytes:  # noqa: ARG001
+def render(report: Report, *, colour: bool = False, width: int | None = None) -> bytes:  # noqa: ARG001
     """The report as one object."""
     return json.dumps(fields(report), indent=2).encode() + b"\n"
 

@@ -29,7 +29,7 @@ _AMOUNTS: Final = {
 }
 
 
-def render(report: Report, *, colour: bool = False) -> bytes:  # noqa: ARG001
+def render(report: Report, *, colour: bool = False, width: int | None = None) -> bytes:  # noqa: ARG001
     """A whole file. Raises InputError where pyarrow isn't installed."""
     try:
         import pyarrow

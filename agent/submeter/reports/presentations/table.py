@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
+from submeter.columns import columns, folded
 from submeter.reports.presentations._amounts import cells, columns_of, factor_lines
-from submeter.reports.presentations._columns import columns, painted
 from submeter.reports.presentations._words import (
     METHODS,
     caveats,
@@ -18,15 +18,18 @@ from submeter.web import figures
 
 SUFFIX: Final = ".txt"
 
+_STYLES: Final = {"bold": 1, "yellow": 33}
 _CELLS: Final = 20
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 
 
-def render(report: Report, *, colour: bool = False) -> bytes:
+def render(report: Report, *, colour: bool = False, width: int | None = None) -> bytes:
     """The table, with everything that must be known about it below."""
-    lines = [painted(period(report), "bold", colour=colour)]
-    lines += [painted(f"! {printable(each)}", "yellow", colour=colour) for each in _loud(report)]
-    lines += ["", *_table(report, colour=colour), "", *_quality(report)]
+    lines = [_painted(period(report), "bold", colour=colour)]
+    lines += [_painted(f"! {printable(each)}", "yellow", colour=colour) for each in _loud(report)]
+    lines += ["", *_table(report, width, colour=colour), ""]
+    for line in _quality(report):
+        lines += [line] if width is None else folded(line, width)
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -36,9 +39,9 @@ def _loud(report: Report) -> Iterator[str]:
         yield "PARTIAL: not everything could be asked; what is missing is listed below."
 
 
-def _table(report: Report, *, colour: bool) -> list[str]:
+def _table(report: Report, width: int | None, *, colour: bool) -> list[str]:
     by = report.question.by
-    names = gpu_names(report)
+    names = gpu_names(report, models=len({gpu.name for gpu in report.gpus}) > 1)
     energies, total = figures.energies([row.energy_uj for row in report.rows])
     shown = columns_of(report)
     found = [
@@ -58,16 +61,28 @@ def _table(report: Report, *, colour: bool) -> list[str]:
         rows.append(["total", *blanks, total, *(text for _, text in found), percent, ""])
     right = range(len(by), len(by) + 2 + len(found))
     headings = [*by, "energy", *(column.name for column in shown), "share", ""]
-    first, *rest = columns([headings, *rows], right)
+    first, *rest = _fitting([headings, *rows], right, width)
     if by and rest:
-        rest[-1] = painted(rest[-1], "bold", colour=colour)
-    return [painted(first, "bold", colour=colour), *rest]
+        rest[-1] = _painted(rest[-1], "bold", colour=colour)
+    return [_painted(first, "bold", colour=colour), *rest]
+
+
+def _fitting(rows: list[list[str]], right: range, width: int | None) -> list[str]:
+    """The lines; where they don't fit, the bars go before anything is folded."""
+    lines = columns(rows, right)
+    if width is None or max(map(len, lines)) <= width:
+        return lines
+    return columns([row[:-1] for row in rows], right, width)
 
 
 def _bar(share: float | None) -> str:
     eighths = round(max(0.0, share or 0.0) * _CELLS * 8)
     whole, part = divmod(eighths, 8)
     return "█" * whole + _EIGHTHS[part].strip()
+
+
+def _painted(text: str, style: str, *, colour: bool) -> str:
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if colour else text
 
 
 def _percent(share: float | None) -> str:

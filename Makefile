@@ -148,7 +148,7 @@ soak: $(VENV)/.installed-dev ## the agent for MINUTES=60 among churn and faults:
 	cd benchmarks && $(CURDIR)/$(BIN)/python -m soak --minutes $(MINUTES) $(ARGS)
 
 clean: ## removes everything that was made
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf agent/submeter/ticking/*.so $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find agent exporters tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -159,12 +159,14 @@ $(BIN)/python:
 	    echo '$(PYTHON) can not make a virtual environment: install its venv module (Debian: python3-venv)' >&2; \
 	    exit 1; }
 
-# Installed anew when the packaging changes; the code itself is used from where it is.
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
+# Installed anew when the packaging changes, or what is compiled, if there is a C compiler; all
+# other code is used from where it is.
+BUILT_FROM := pyproject.toml hatch_build.py agent/submeter/ticking/ticking.c
+$(VENV)/.installed: $(BUILT_FROM) | $(BIN)/python
 	$(PIP) install --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-dev: $(BUILT_FROM) | $(BIN)/python
 	$(PIP) install --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 

@@ -71,7 +71,8 @@ class Device(Protocol):
 
     def readings(self, now_ns: int) -> Sequence[Reading]:
         """What the sensors say now, after everything that `poll` kept, oldest first: one reading
-        if it kept nothing; a replay may owe several or none. Values out of any plausible range
+        if it kept nothing, without asking where `poll` did so at ``now_ns`` or later; a replay may
+        owe several or none. Values out of any plausible range
         are already turned into None and counted. Raises only where it has nothing to give."""
         ...
 

@@ -5,9 +5,13 @@ away those who are still to come. Neither waits for the other: the turns are han
 of which each is taken once.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from submeter.ticking import Ticks
 
 
 class Polled(Protocol):
@@ -64,6 +68,18 @@ class Turns:
 
 Poll = Callable[[int, Turns], None]
 """Polls, from a boot time on, each device of a round that has its turn."""
+
+
+class TickingPoll(ABC):
+    """A `Poll` that can be done without the interpreter as well."""
+
+    @abstractmethod
+    def __call__(self, now_ns: int, turns: Turns) -> None:
+        """The poll itself."""
+
+    @abstractmethod
+    def ticks(self) -> "Ticks":
+        """The same devices, for `submeter.ticking.Pacer`."""
 
 
 def one_by_one(devices: Sequence[Polled | None]) -> Poll:

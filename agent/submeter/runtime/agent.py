@@ -12,7 +12,7 @@ Whatever NVML does, the settlement goes on: /metrics stays up and says which GPU
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import psutil
 
@@ -26,6 +26,9 @@ from submeter.sampling.jobs import LATENESS_BOUNDS_NS, missed_by_owner
 from submeter.sampling.node import Node
 from submeter.settlement import Health, Settlement
 from submeter.units import NS_PER_MS, NS_PER_S
+
+if TYPE_CHECKING:
+    from submeter.ticking import Pacer
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +59,9 @@ class Agent:
         label_requests: Callable[[], Mapping[tuple[str, str], int]] = dict,
         exporters: Callable[[], tuple[ExporterState, ...]] = lambda: (),
         others_up: Callable[[], Mapping[str, bool]] = dict,
+        pacer: "Callable[[], Pacer] | None" = None,
     ) -> None:
+        self._pacer = pacer
         self._others_up = others_up
         self.crashed: BaseException | None = None
         self.driver_error: DriverUnavailable | None = None
@@ -193,7 +198,7 @@ class Agent:
             return False
         self.driver_error = None
         fast, slow = self._node.jobs()
-        lanes = Lanes(self._clock, self.crash)
+        lanes = Lanes(self._clock, self.crash, self._pacer)
         lanes.start(sample=fast, look=slow)
         self._lanes = lanes
         self._required = False

@@ -10,15 +10,20 @@ then on, so there is at most one stuck thread per GPU and pace, and at most one 
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from submeter.clock import Clock
 from submeter.model import Histogram
+from submeter.runtime.pacing import PacedJobs
 from submeter.sampling.jobs import LATENESS_BOUNDS_NS, SAMPLE, Job, Lateness
 from submeter.units import NS_PER_MS, NS_PER_S
 
+if TYPE_CHECKING:
+    from submeter.ticking import Pacer
+
 STUCK_NS: Final = 100 * NS_PER_MS
 GUARD_PERIOD_NS: Final = 400 * NS_PER_MS
+_NEVER_NS: Final = (1 << 63) - 1
 HUNG_NS: Final = 2 * NS_PER_S
 """A device whose call has lasted this long is reported as down until the call returns."""
 
@@ -27,11 +32,17 @@ class Lane:
     """One thread and the jobs it runs. All methods may be called from any thread."""
 
     def __init__(
-        self, name: str, clock: Clock, jobs: Iterable[Job], crash: Callable[[BaseException], None]
+        self,
+        name: str,
+        clock: Clock,
+        jobs: Iterable[Job],
+        crash: Callable[[BaseException], None],
+        pacer: "Pacer | None" = None,
     ) -> None:
+        """``pacer``: in which jobs with `Job.ticks` are polled."""
         self.name = name
         self.fast = name.startswith(SAMPLE)
-        self.lateness = Lateness()
+        self.lateness = Lateness() if pacer is None else Lateness(pacer.late)
         self._clock = clock
         self._crash = crash
         self._lock = threading.Lock()
@@ -39,6 +50,7 @@ class Lane:
         self._due: list[Job] = []  # of this wake-up, still to be run, last one first
         self._stopping = False
         self._busy: tuple[Job, int] | None = None
+        self._paced = None if pacer is None else PacedJobs(pacer)
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
 
     def start(self) -> None:
@@ -47,6 +59,8 @@ class Lane:
     def stop(self) -> None:
         """Asks the lane to end; `join` waits for it."""
         self._stopping = True
+        if self._paced is not None:
+            self._paced.stop()
 
     def join(self, timeout_s: float) -> bool:
         """Whether the thread has ended within the time."""
@@ -62,7 +76,7 @@ class Lane:
         """Whose job runs now and for how long already; ("", 0) between jobs."""
         busy = self._busy
         if busy is None:
-            return "", 0
+            return ("", 0) if self._paced is None else self._paced.busy_for_ns(now_ns)
         owner, since_ns = busy[0].turn()
         return owner, now_ns - max(since_ns, busy[1])
 
@@ -70,12 +84,20 @@ class Lane:
         """Lets go of every job that is not ``owner``'s, if it is still ``owner`` that holds the
         lane up; they are the caller's now."""
         with self._lock:
-            if self._busy is None or self._busy[0].turn()[0] != owner:
+            if self._busy is not None:
+                stuck = self._busy[0]
+                if stuck.turn()[0] != owner:
+                    return []
+                ended = False
+            elif self._paced is None or (found := self._paced.end_with(owner)) is None:
                 return []
-            stuck = self._busy[0]
+            else:
+                stuck, ended = found, True
+                self._paced.end(self._jobs, None)
             others = [job for job in self._jobs if owner not in job.owners]
             if stuck.shared is not None and len(stuck.owners) > 1:
-                rest = stuck.shared.without(owner)
+                shared = stuck.shared
+                rest = shared.split(owner) if ended else shared.without(owner)
                 if rest is None:
                     return []
                 others.append(rest)
@@ -84,9 +106,10 @@ class Lane:
         return others
 
     def _main(self) -> None:
+        paced = self._paced
         try:
             while not self._stopping and self._jobs:
-                self._run_due(self._wait())
+                self._run_due(self._wait() if paced is None else self._wait_polling(paced))
         except BaseException as error:
             self._crash(error)
             raise
@@ -108,6 +131,21 @@ class Lane:
             if self._stopping:
                 break
         return now_ns
+
+    def _wait_polling(self, paced: PacedJobs) -> int:
+        """`_wait`, while which the jobs with ticks are polled."""
+        with self._lock:
+            polled = paced.begin(self._jobs)
+            others_ns = [job.next_ns for job in self._jobs if job.ticks is None]
+        if not polled:
+            return self._wait()
+        ticks = paced.wait(min(others_ns, default=_NEVER_NS))
+        with self._lock:
+            due = paced.end(self._jobs, ticks)
+        if due is None or ticks is None:
+            return self._wait()  # for somebody else, or for a GPU that was stuck
+        self._due = [due]
+        return int(ticks.state.tick_ns)
 
     def _run_due(self, now_ns: int) -> None:
         boottime_ns, lock, observe = self._clock.boottime_ns, self._lock, self.lateness.observe
@@ -135,9 +173,16 @@ class Lane:
 class Lanes:
     """All lanes and the guard that splits them. Owned by the runtime's main thread."""
 
-    def __init__(self, clock: Clock, crash: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        crash: Callable[[BaseException], None],
+        pacer: "Callable[[], Pacer] | None" = None,
+    ) -> None:
+        """``pacer``: makes what a fast lane's jobs with ticks are polled in."""
         self._clock = clock
         self._crash = crash
+        self._pacer = pacer
         self._lanes: list[Lane] = []
         self._stopping = threading.Event()
         self._guard = threading.Thread(target=self._watch, name="guard", daemon=True)
@@ -191,7 +236,8 @@ class Lanes:
         return ended
 
     def _add(self, name: str, jobs: Iterable[Job]) -> None:
-        lane = Lane(name, self._clock, jobs, self._crash)
+        pacer = self._pacer if name.startswith(SAMPLE) else None
+        lane = Lane(name, self._clock, jobs, self._crash, None if pacer is None else pacer())
         self._lanes.append(lane)
         lane.start()
 

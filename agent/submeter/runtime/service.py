@@ -33,7 +33,7 @@ from submeter.ledger.retention import Keep
 from submeter.model import Reading, Snapshot
 from submeter.runtime.agent import Agent
 from submeter.runtime.answers import answers
-from submeter.runtime.assembly import backend_of, clock_of
+from submeter.runtime.assembly import backend_of, clock_of, pacer_of
 from submeter.runtime.committing import Committer
 from submeter.runtime.ending import Ending
 from submeter.runtime.footprint import LiveIntensity, place_of, pricer_of, rows_of
@@ -128,6 +128,7 @@ class Service:
             self._hub.publish,
             self._levels.publish,
         ]
+        pacer = pacer_of(config, clock)
         self._node = Node(
             backend,
             clock,
@@ -138,6 +139,7 @@ class Service:
             on_driver_error=lambda error: self._agent.driver_attention(error),
             checkpoint=ledger.checkpoint,
             boot_id=session.boot_id,
+            ticking=pacer is not None,
         )
         about = About(
             backend=backend.name,
@@ -166,6 +168,7 @@ class Service:
             on_settled=self._beat,
             label_requests=lambda: self._label_server.requests() if self._label_server else {},
             exporters=lambda: tuple(outlet.state() for outlet in self._outlets),
+            pacer=pacer,
             others_up=lambda: {} if self._live is None else {"carbon": self._live.up},
         )
         self._gate: Gate | None = None

@@ -7,15 +7,20 @@ them one after another on a clock that may be fake.
 import heapq
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from submeter.clock import Clock
 from submeter.model import Histogram
 from submeter.units import NS_PER_MS
 
+if TYPE_CHECKING:
+    from submeter.ticking import Ticks
+
 LATENESS_BOUNDS_NS: Final = tuple(
     int(ms * NS_PER_MS) for ms in (0.1, 0.25, 0.5, 1, 2, 5, 10, 25, 50, 100, 250, 1000, 10_000)
 )
+
+_NONE_LATE: Final = (0,) * (len(LATENESS_BOUNDS_NS) + 1)
 
 SAMPLE: Final = "sample"
 """The name of the fast jobs: theirs is the lateness that matters."""
@@ -29,7 +34,11 @@ wake-up costs far more than a read: after a sleep the caches are cold, and the f
 class Lateness:
     """Counts how late jobs were started."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, elsewhere: Callable[[], tuple[Sequence[int], int]] = lambda: (_NONE_LATE, 0)
+    ) -> None:
+        """``elsewhere``: counts by bound, and the sum in ns, of those that somebody else saw."""
+        self._elsewhere = elsewhere
         self._counts = [0] * (len(LATENESS_BOUNDS_NS) + 1)
         self._sum_ns = 0
 
@@ -40,10 +49,12 @@ class Lateness:
     @property
     def count(self) -> int:
         """How many were observed."""
-        return sum(self._counts)
+        return sum(self._counts) + sum(self._elsewhere()[0])
 
     def histogram(self) -> Histogram:
-        return Histogram(LATENESS_BOUNDS_NS, tuple(self._counts), self._sum_ns)
+        more, more_ns = self._elsewhere()
+        counts = tuple([here + there for here, there in zip(self._counts, more, strict=True)])
+        return Histogram(LATENESS_BOUNDS_NS, counts, self._sum_ns + more_ns)
 
 
 class Shared(Protocol):
@@ -57,6 +68,10 @@ class Shared(Protocol):
         """The others' job, for another thread, if it is stuck with ``owner``."""
         ...
 
+    def split(self, owner: str) -> "Job":
+        """The same, by a caller who has already ended the round with that one's turn."""
+        ...
+
 
 class Job:
     """Something to do for its owners (GPUs) on a grid of absolute deadlines.
@@ -64,9 +79,11 @@ class Job:
     Deadlines are missed rather than caught up: after a late run the next one is the first grid
     point in the future, and those in between are counted in ``missed``. A run may give the jobs
     that are to take its place.
+
+    With ``ticks``, whoever waits for it may poll its deadlines in C, and run it where they say.
     """
 
-    __slots__ = ("missed", "name", "next_ns", "owners", "period_ns", "run", "shared")
+    __slots__ = ("missed", "name", "next_ns", "owners", "period_ns", "run", "shared", "ticks")
 
     def __init__(
         self,
@@ -84,6 +101,7 @@ class Job:
         self.next_ns = next_ns
         self.run = run
         self.shared = shared
+        self.ticks: Ticks | None = None
         self.missed = 0
 
     def turn(self) -> tuple[str, int]:

@@ -37,11 +37,13 @@ class Node:
         checkpoint: Callable[[str], Checkpoint | None] = lambda _uuid: None,
         boot_id: str = "",
         seen: Callable[[], bool] = lambda: False,
+        ticking: bool = False,
     ) -> None:
         """``period_ns`` None locks the sampling of each GPU to its sensors' refresh.
         ``checkpoint`` says by UUID where an agent before this one stopped, ``boot_id`` which boot
         this is; empty where the node is not real and begins anew with each start. ``seen`` says
-        whether somebody follows the readings live."""
+        whether somebody follows the readings live, ``ticking`` whether the jobs' ticks are polled
+        by whoever waits for them, where the backend can (`submeter.ticking`)."""
         self.backend = backend
         self._clock = clock
         self._period_ns = period_ns
@@ -50,7 +52,7 @@ class Node:
         self._on_driver_error = on_driver_error
         self._checkpoint = checkpoint
         self._boot_id = boot_id
-        self._rounds = Rounds(backend, clock, seen)
+        self._rounds = Rounds(backend, clock, seen, ticking=ticking)
         self._watches: dict[str, GpuWatch] = {}
 
     def open(self) -> None:

@@ -10,7 +10,7 @@ from submeter.backends.nvml.codes import Action, Fault, explain
 from submeter.backends.nvml.device import NvmlDevice
 from submeter.backends.nvml.library import LIBRARY, Session
 from submeter.backends.nvml.probe import open_gpu
-from submeter.backends.nvml.sensors import poll_in_turn
+from submeter.backends.nvml.sensors import PollInTurn
 from submeter.backends.nvml.sleep import Sleep, sleeping
 from submeter.backends.turns import Poll, one_by_one
 from submeter.clock import Clock
@@ -100,7 +100,7 @@ class NvmlBackend:
         sessions = {id(reader.session): reader.session for reader in readers if reader is not None}
         if not quick or len(sessions) != 1:
             return one_by_one(devices)
-        return poll_in_turn(readers, *sessions.values())
+        return PollInTurn(readers, *sessions.values())
 
     def reopen(self, uuid: str) -> NvmlDevice:
         """A GPU that was lost, with a new handle. Raises DeviceLost while it is still gone,

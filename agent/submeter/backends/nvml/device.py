@@ -84,7 +84,7 @@ class NvmlDevice:
         awake = self._fast_nap is None or not self._fast_nap.asleep()
         try:
             if self._singles is None and self._fields is not None:
-                if awake:
+                if awake and not self._fields.asked(now_ns):
                     self._fields.poll(now_ns)
                 return self._fields.readings()
             return (self._read_both(now_ns),) if awake else ()

@@ -85,8 +85,8 @@ class FieldBatch:
         self.array = _array(self.fields * slots)
         self.size = len(self.fields) * _SIZE  # of a slot, in bytes
         self.count = c_int(len(self.fields))
-        first = addressof(self.array)
-        self.pointers = tuple(c_void_p(first + slot * self.size) for slot in range(slots))
+        self.address = addressof(self.array)
+        self.pointer = c_void_p(self.address)
         self.types = tuple(types or (_UNSIGNED_64,) * len(self.fields))
         self.quick = Struct("=" + "".join(_QUICK_HEAD + _FORMATS[kind] for kind in self.types))
         """Timestamp, state and value of each field; the values are right where each state is the
@@ -97,7 +97,7 @@ class FieldBatch:
         function = session.function(calls.FIELD_VALUES)
         if function is None:
             raise Fault(calls.FIELD_VALUES, codes.FUNCTION_NOT_FOUND)
-        number = session.call(function, handle, self.count, self.pointers[0])
+        number = session.call(function, handle, self.count, self.pointer)
         if number:
             raise Fault(calls.FIELD_VALUES, number)
         return self.decode()

@@ -53,8 +53,7 @@ class Session:
         wrapper = getattr(pynvml, name, None)
         if wrapper is None:  # an older binding
             raise Fault(name, codes.FUNCTION_NOT_FOUND)
-        thread = get_ident()
-        self.in_flight.add(thread)
+        self.in_flight.add(get_ident())
         try:
             self.check()
             return wrapper(*arguments)
@@ -65,37 +64,42 @@ class Session:
         except UnicodeDecodeError:
             raise Fault(name, codes.UNKNOWN) from None
         finally:
-            self.leave(thread)
+            self.leave()
+
+    def enter(self) -> bool:
+        """Whether this thread may call C functions; if so, `leave` must follow."""
+        self.in_flight.add(get_ident())
+        if self.closed:
+            self.leave()
+        return not self.closed
 
     def call(self, function: Function, *arguments: object) -> int:
         """Calls a function got from `function`: gives its return code, whatever it is."""
-        thread = get_ident()
-        self.in_flight.add(thread)
+        self.in_flight.add(get_ident())
         try:
             self.check()
             return function(*arguments)
         finally:
-            self.leave(thread)
+            self.leave()
 
-    def leave(self, thread: int) -> None:
+    def leave(self) -> None:
         """A call came back. Was it the last one to hold up a close, the close is done now."""
-        self.in_flight.discard(thread)
-        if self.closed:
+        self.in_flight.discard(get_ident())
+        if self._library.owes:
             self._library.release()
 
     def function(self, name: str) -> Function | None:
         """The C function of that name, once for many calls; None where the library has none."""
         if name not in calls.ALLOWED_CALLS:
             raise ValueError(f"{name} is not in ALLOWED_CALLS")
-        thread = get_ident()
-        self.in_flight.add(thread)
+        self.in_flight.add(get_ident())
         try:
             self.check()
             function: Function = pynvml.nvmlLib[name]
         except AttributeError:
             return None
         finally:
-            self.leave(thread)
+            self.leave()
         return function
 
     def close(self) -> None:
@@ -118,6 +122,7 @@ class Library:
         self.stale = False
         self._sessions: list[Session] = []
         self._owed = 0  # initialisations to give back
+        self.owes = False  # whoever leaves last has to settle
         self._lock = Lock()
         self._due = False  # a session was closed, and nobody has looked since
 
@@ -167,8 +172,10 @@ class Library:
                 session.closed = True
 
     def _settle(self) -> None:
+        self.owes = True  # before looking: so whoever is on the way sees that, or is seen
         if self.in_flight or self.forked:
             return  # `Session.leave` comes back to it
+        self.owes = False
         self._sessions = [session for session in self._sessions if not session.closed]
         while self._owed > len(self._sessions):
             self._owed -= 1

@@ -1,9 +1,8 @@
 """Energy and power of one GPU, the fast path: one driver call in, one Reading out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from ctypes import byref, c_uint, c_ulonglong
+from ctypes import byref, c_uint, c_ulonglong, c_void_p
 from operator import itemgetter
-from threading import get_ident
 from typing import Any, Final, NamedTuple
 
 from submeter.backends.nvml import calls
@@ -22,16 +21,17 @@ from submeter.backends.nvml.fields import (
 )
 from submeter.backends.nvml.library import Function, Session
 from submeter.backends.nvml.questions import IMPLAUSIBLE, Questions
-from submeter.backends.turns import Poll, Turns
+from submeter.backends.turns import TickingPoll, Turns
 from submeter.errors import DriverUnavailable, ReadFailed
 from submeter.model import EnergySource, Reading
+from submeter.ticking import Room, Ticks, address
 from submeter.units import UJ_PER_MJ
 
 UNKNOWN_BOARD_MW: Final = 2_000_000
 """No board draws more; the gate where the limit is unknown."""
 
-SLOTS: Final = 24
-"""Answers that may wait to be understood: more than a round lets wait."""
+SLOTS: Final = 104
+"""Answers that may wait to be understood: a second of 100 Hz."""
 
 _STRIDE: Final = 3  # timestamp, state, value
 _BLANK: Final = 0x7FFFFFFFFFFFFFF0
@@ -98,14 +98,13 @@ class FieldReader:
 
     Asking and understanding are two steps: between two ticks the processor's caches are lost, so
     that the least is done in the moment of each tick, and the rest for several of them together.
-    What concerns the moment is public, for `poll_in_turn`.
+    What concerns the moment is public, for `PollInTurn`.
     """
 
     __slots__ = (
-        *("count", "ends_ns", "failures", "filled", "function", "handle", "hold_ns"),
-        *("pointers", "session", "took_ns"),
-        *("_as_usual", "_batch", "_bytes", "_monotonic_ns", "_order", "_pick", "_power_cap_mw"),
-        *("_quiet_until_ns", "_said", "_tally", "_unpack"),
+        *("count", "function", "handle", "hold_ns", "room", "session"),
+        *("_as_usual", "_batch", "_bytes", "_closed", "_monotonic_ns", "_order", "_pick"),
+        *("_power_cap_mw", "_quiet_until_ns", "_said", "_tally", "_unpack"),
     )
 
     def __init__(
@@ -123,12 +122,10 @@ class FieldReader:
         self.function = function
         self.handle = questions.handle
         self.count = self._batch.count
-        self.pointers = self._batch.pointers
-        self.filled = 0  # slots of the batch
-        self.ends_ns = [0] * SLOTS  # when each answer was there, on boot time
-        self.failures: dict[int, Fault | DriverUnavailable] = {}  # by slot
-        self.took_ns = 0
+        self.room = Room(self._batch.address, self._batch.size, self.count.value, SLOTS)
+        self.room.state.ask, self.room.state.device = address(function), address(self.handle)
         self.hold_ns = 0
+        self._closed: DriverUnavailable | None = None
         self._bytes = memoryview(self._batch.array).cast("B")
         self._unpack = self._batch.quick.iter_unpack
         self._as_usual = self._batch.types if all(self._batch.types) else ()  # no floats
@@ -142,25 +139,26 @@ class FieldReader:
 
     def poll(self, now_ns: int) -> None:
         """Asks; what came of it, a failure too, is for `readings`."""
-        slot = self.filled
+        room = self.room
+        slot = room.state.filled
         if slot == SLOTS:
             return  # nobody takes what is there; the energy of what is left out is in the next one
         started_ns = self._monotonic_ns()
+        values = c_void_p(self._batch.address + slot * self._batch.size)
         try:
-            code = self.session.call(self.function, self.handle, self.count, self.pointers[slot])
+            room.codes[slot] = self.session.call(self.function, self.handle, self.count, values)
         except DriverUnavailable as error:
-            self.failures[slot] = error
-        else:
-            if code:
-                self.fail(slot, code)
+            self._closed = error
+            return
         took_ns = self._monotonic_ns() - started_ns
-        self.took_ns += took_ns
-        self.ends_ns[slot] = now_ns + took_ns  # a call may hang: what it says is of its end
-        self.filled = slot + 1
+        room.state.took_ns += took_ns
+        room.ends_ns[slot] = now_ns + took_ns  # a call may hang: what it says is of its end
+        room.state.filled = slot + 1
 
-    def fail(self, slot: int, code: int) -> None:
-        """The call for that slot gave an error."""
-        self.failures[slot] = Fault(calls.FIELD_VALUES, code)
+    def asked(self, now_ns: int) -> bool:
+        """Whether there is an answer of then or later that nobody has taken."""
+        filled = self.room.state.filled
+        return bool(filled) and self.room.ends_ns[filled - 1] >= now_ns
 
     def readings(self) -> tuple[Reading, ...]:
         """What was said since the last time, oldest first, without what the sensors said again
@@ -169,17 +167,19 @@ class FieldReader:
         Where there is nothing but a failure at last, raises it: Fault, ReadFailed (no value at
         all) or DriverUnavailable (session closed). Any other failure is only counted.
         """
-        filled, self.filled = self.filled, 0
-        self._tally.took(calls.FIELD_VALUES, self.took_ns, filled)
-        self.took_ns = 0
-        failures, self.failures = self.failures, {}
+        state = self.room.state
+        filled, state.filled = state.filled, 0
+        self._tally.took(calls.FIELD_VALUES, state.took_ns, filled)
+        state.took_ns = 0
         readings = []
         failure: Exception | None = None
+        codes, ends_ns = self.room.codes[:filled], self.room.ends_ns[:filled]
         answers = self._unpack(self._bytes[: filled * self._batch.size])
-        for slot, (at_ns, answer) in enumerate(zip(self.ends_ns, answers, strict=False)):
+        for slot, (code, at_ns, answer) in enumerate(zip(codes, ends_ns, answers, strict=True)):
             self._count(failure)
-            failure = failures.get(slot)
-            if failure is not None:
+            failure = None
+            if code:
+                failure = Fault(calls.FIELD_VALUES, code)
                 continue
             try:
                 reading = self._reading(slot, at_ns, answer)
@@ -188,6 +188,8 @@ class FieldReader:
                 continue
             if reading is not None:
                 readings.append(reading)
+        closed, self._closed = self._closed, None
+        failure = closed or failure
         if failure is not None and not readings:
             raise failure
         self._count(failure)
@@ -243,37 +245,44 @@ class FieldReader:
         return None
 
 
-def poll_in_turn(readers: Sequence[FieldReader | None], session: Session) -> Poll:
-    """Asks many boards in one loop. This runs 100 times a second: hence no frame per board."""
-    in_flight = session.in_flight
+class PollInTurn(TickingPoll):
+    """Asks many boards in one loop, in Python or in C. This runs up to 200 times a second: hence
+    no frame per board."""
 
-    def poll(now_ns: int, turns: Turns) -> None:
-        thread = get_ident()
-        boottime_ns = turns.boottime_ns
-        in_flight.add(thread)
+    def __init__(self, readers: Sequence[FieldReader | None], session: Session) -> None:
+        self._readers = tuple(readers)
+        self._session = session
+
+    def ticks(self) -> Ticks:
+        """The same boards, for C."""
+        members = [number for number, reader in enumerate(self._readers) if reader is not None]
+        rooms = [reader.room for reader in self._readers if reader is not None]
+        return Ticks(members, rooms, self._session)
+
+    def __call__(self, now_ns: int, turns: Turns) -> None:
+        session, readers, boottime_ns = self._session, self._readers, turns.boottime_ns
+        if not session.enter():
+            return  # `readings` finds that out as well, and says so
         try:
-            if session.closed:
-                return  # `readings` finds that out as well, and says so
             for number in iter(turns.next, None):
                 turns.at = number
                 reader = readers[number]
-                if reader is None or reader.filled == SLOTS:
+                if reader is None:
                     continue
-                slot = reader.filled
-                code = reader.function(reader.handle, reader.count, reader.pointers[slot])
+                state = reader.room.state
+                slot = state.filled
+                if slot == SLOTS:
+                    continue
+                values = c_void_p(state.values + slot * state.slot_bytes)
+                code = reader.function(reader.handle, reader.count, values)
                 # The driver's time and the loop's, a few µs: a clock is read once for each board.
                 end_ns = boottime_ns()
-                reader.took_ns += end_ns - now_ns
-                reader.ends_ns[slot] = turns.since_ns = now_ns = end_ns
-                reader.filled = slot + 1
-                if code:
-                    reader.fail(slot, code)
+                state.took_ns += end_ns - now_ns
+                reader.room.ends_ns[slot] = turns.since_ns = now_ns = end_ns
+                reader.room.codes[slot] = code
+                state.filled = slot + 1
         finally:
-            in_flight.discard(thread)
-            if session.closed:
-                session.leave(thread)
-
-    return poll
+            session.leave()
 
 
 def believable(value: int | None, power_cap_mw: int | None) -> bool:

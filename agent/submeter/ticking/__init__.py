@@ -1,0 +1,9 @@
+"""Rounds of boards in, the one that is to be metered out: polled in C while a thread waits.
+
+Optional: without the compiled library (`library` gives None) lanes poll in Python, and everything
+comes out the same, at about three times the cost (benchmarks/README.md).
+"""
+
+from submeter.ticking.pacer import Gate, Pacer, Room, Ticks, address, library
+
+__all__ = ["Gate", "Pacer", "Room", "Ticks", "address", "library"]

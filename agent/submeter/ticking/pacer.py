@@ -1,0 +1,149 @@
+"""The compiled library's face: `Ticks` of a round, and the `Pacer` in which a lane waits."""
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import CDLL, POINTER, byref, c_int64, c_void_p, pointer
+from pathlib import Path
+from typing import Final, Protocol
+
+from submeter.ticking.compiling import LIBRARY
+from submeter.ticking.layout import Board, Lane, Round, expected
+
+_ENDED: Final = -1
+_CUT_SHORT: Final = -2
+
+
+class Gate(Protocol):
+    """What may forbid calls into the driver (a session)."""
+
+    def enter(self) -> bool:
+        """Whether this thread may call; if so, until `leave`."""
+        ...
+
+    def leave(self) -> None:
+        """No call of this thread is on its way any more."""
+        ...
+
+
+class Library:
+    """The two functions of ``ticking.c``."""
+
+    def __init__(self, loaded: CDLL) -> None:
+        self.wait = loaded.submeter_wait
+        self.wait.argtypes = (POINTER(Lane), c_int64)
+        self.end_with = loaded.submeter_end_with
+        self.end_with.argtypes = (POINTER(Lane), c_int64)
+
+
+def library(folder: Path = Path(__file__).parent) -> Library | None:
+    """The compiled library, if the package was built with one that this machine can load."""
+    try:
+        loaded = CDLL(str(folder / LIBRARY))
+        layout = loaded.submeter_layout
+    except (OSError, AttributeError):
+        return None
+    layout.restype = c_int64
+    return Library(loaded) if layout() == expected() else None
+
+
+class Room:
+    """Memory for the answers of one board: `state` is filled by whoever asks, C or Python."""
+
+    def __init__(self, values: int, slot_bytes: int, count: int, slots: int) -> None:
+        """``values`` is the address of ``slots`` times ``slot_bytes``, kept by the caller."""
+        self.ends_ns = (c_int64 * slots)()
+        self.codes = (ctypes.c_int32 * slots)()
+        self.state = Board(
+            values=values,
+            ends_ns=ctypes.addressof(self.ends_ns),
+            codes=ctypes.addressof(self.codes),
+            slot_bytes=slot_bytes,
+            count=count,
+            slots=slots,
+        )
+
+
+class Ticks:
+    """A round's grid and boards. ``state`` is shared: of its fields, the lane owns ``next_ns``
+    and ``missed``, the round ``take_ns``, ``polls`` and ``hasty``."""
+
+    def __init__(self, members: Sequence[int], boards: Sequence[Room], gate: Gate) -> None:
+        """``members``: which of the round's GPUs the boards are. ``gate`` is entered while C may
+        call the driver."""
+        self.members = tuple(members)
+        self.gate = gate
+        self._rooms = tuple(boards)  # kept alive
+        self._pointers = (POINTER(Board) * len(boards))(*(pointer(room.state) for room in boards))
+        self.state = Round(boards=self._pointers, count=len(boards))
+
+    @property
+    def room(self) -> int:
+        """How many ticks' answers the boards have room for."""
+        return min(int(room.state.slots) for room in self._rooms)
+
+
+class Pacer:
+    """What one lane waits in. `wait` is for its thread; all else for any."""
+
+    def __init__(self, functions: Library, late_bounds_ns: Sequence[int]) -> None:
+        self._functions = functions
+        self._bounds = (c_int64 * len(late_bounds_ns))(*late_bounds_ns)
+        self._late_counts = (c_int64 * (len(late_bounds_ns) + 1))()
+        self._ticks: tuple[Ticks, ...] = ()
+        self._rounds: object = None
+        self._ended_with = 0
+        self._lane = Lane(
+            late_bounds_ns=self._bounds,
+            late_counts=self._late_counts,
+            late_bound_count=len(late_bounds_ns),
+        )
+
+    def wait(self, ticks: tuple[Ticks, ...], until_ns: int) -> Ticks | None:
+        """Polls these rounds at their deadlines, until one of them is to be taken. None where
+        that is over before: at ``until_ns`` (boot time), after `stop` or `end_with`, or where a
+        gate is closed."""
+        lane = self._lane
+        if ticks != self._ticks:
+            rounds = (POINTER(Round) * len(ticks))(*(pointer(each.state) for each in ticks))
+            self._ticks, self._rounds = ticks, rounds
+            lane.rounds, lane.count = rounds, len(ticks)
+        entered: list[Gate] = []
+        try:
+            for gate in {id(each.gate): each.gate for each in ticks}.values():
+                if not gate.enter():
+                    return None
+                entered.append(gate)
+            place: int = self._functions.wait(byref(lane), until_ns)
+        finally:
+            lane.turn = 0
+            for gate in entered:
+                gate.leave()
+        return None if place < 0 else ticks[place]
+
+    def turn(self) -> tuple[int, int]:
+        """Whose turn it is now, counted over all rounds from 0, and since when; -1: nobody's."""
+        lane = self._lane
+        number = lane.turn  # before the time: an old turn with a new time is only too young
+        if number == _ENDED:
+            number = self._ended_with
+        return number - 1, lane.since_ns
+
+    def end_with(self, number: int) -> bool:
+        """Ends the wait with the turn of that board; False if it is over already. From then on
+        the other boards and rounds are not touched by it."""
+        self._ended_with = number + 1
+        return bool(self._functions.end_with(byref(self._lane), number + 1))
+
+    def stop(self) -> None:
+        """No further tick: `wait` returns, at once or within a second."""
+        self._lane.stop = 1
+
+    def late(self) -> tuple[Sequence[int], int]:
+        """How many ticks were so late, by bound, and the sum in ns; without those that `wait`
+        returned with."""
+        return self._late_counts[:], self._lane.late_sum_ns
+
+
+def address(function: object) -> int:
+    """Where a C function or what a pointer points to is."""
+    return ctypes.cast(function, c_void_p).value or 0  # type: ignore[arg-type]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from submeter.ticking import Library, compiling, library
+
 if TYPE_CHECKING:
     from tests.standin import standin as standin_module
 else:
@@ -63,3 +65,18 @@ def standin(
     monkeypatch.setenv(standin_module.CALLS_ENV, str(world.calls_path))
     yield world
     world.reset()
+
+
+@pytest.fixture(scope="session")
+def ticking_functions(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """The compiled half of `submeter.ticking`, from its source as it is now."""
+    folder = tmp_path_factory.mktemp("ticking")
+    try:
+        compiling.build(folder, (*compiling.FLAGS, "-Wconversion", "-Wshadow", "-Werror"))
+    except compiling.NotCompiled as error:
+        if os.environ.get("CI") or "no C compiler" not in str(error):
+            raise
+        pytest.skip(str(error))
+    found = library(folder)
+    assert found is not None
+    return found

@@ -37,6 +37,7 @@ from submeter.metering.refresh import assumed_refresh_ns, estimate_refresh_ns
 from submeter.model import EnergySource, GpuInfo, Reading
 from submeter.runtime.assembly import backend_of
 from submeter.runtime.state import problem
+from submeter.ticking import library
 from submeter.top.source import NoAnswer, snapshot
 from submeter.units import NS_PER_MS
 from submeter.workloads import ProcfsSource
@@ -101,6 +102,7 @@ def _node(config: Config) -> list[Finding]:
         foreign_environ=os.geteuid() == 0,
         state_dir=str(config.state_dir),
         state_dir_problem=problem(config.state_dir),
+        compiled=config.sampling.compiled and library() is not None,
     )
     return list(node_findings(around))
 

@@ -30,6 +30,7 @@ from submeter.ledger import DurableLedger
 from submeter.ledger.opening import open_store
 from submeter.ledger.records import Session
 from submeter.ledger.retention import Keep
+from submeter.metrics.collect import powers_mw
 from submeter.model import Reading, Snapshot
 from submeter.runtime.agent import Agent
 from submeter.runtime.answers import answers
@@ -51,6 +52,7 @@ from submeter.web.app import routes
 from submeter.web.broadcast import Broadcast
 from submeter.web.gate import Gate
 from submeter.web.history import History
+from submeter.web.midnight import Midnight
 from submeter.web.server import Server
 from submeter.workloads.labels import Labels
 from submeter.workloads.procfs import user_name
@@ -174,7 +176,8 @@ class Service:
         self._gate: Gate | None = None
         self._login_workers = ThreadPoolExecutor(1, "login")  # no thread until somebody logs in
         self._reader = ThreadPoolExecutor(1, "history")  # no thread until somebody asks
-        self._history = History(config.state_dir, self._reader, clock.wall_ns)
+        self._history = History(config.state_dir, self._reader, clock.wall_ns, self._snapshot)
+        self._midnight = Midnight(config.state_dir, self._reader, self._snapshot)
         self._server: Server | None = None
         self._server_thread: threading.Thread | None = None
 
@@ -195,6 +198,8 @@ class Service:
             self._hub,
             self._agent.not_ready,
             self._history.handler(),
+            day=self._midnight.day,
+            host=os.uname().nodename,
         )
         web = self._config.web
         if web.config_file is not None or web.bearer_tokens_file is not None:
@@ -261,6 +266,9 @@ class Service:
         return bool(reason)
 
     def _beat(self) -> None:
+        snapshot = self._snapshot()
+        if snapshot is not None:
+            self._hub.remember(snapshot.boottime_ns, powers_mw(snapshot))
         self._heart.beat(self._snapshot, self._agent.not_ready(), self._agent.pulse())
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from submeter.web import page
 from submeter.web.api import snapshot_json
 from submeter.web.broadcast import Broadcast
 from submeter.web.http import Handler, Request, Response, Routes, Stream, text
+from submeter.web.midnight import Day
 from submeter.web.rendered import Rendered
 
 Ready = Callable[[], str]
@@ -29,6 +30,7 @@ class Outlet(Protocol):
 
 
 HTML: Final = "text/html; charset=utf-8"
+_EVENTS: Final = "text/event-stream; charset=utf-8"
 
 _MOST_BATCH_MS: Final = 1_000  # a ring holds some seconds
 _FOLDER: Final = Path(__file__).with_name("assets")
@@ -42,12 +44,20 @@ _ASSETS: Final = {
 
 
 def routes(
-    source: Source, outlets: Iterable[Outlet], hub: Broadcast, ready: Ready, history: Handler
+    source: Source,
+    outlets: Iterable[Outlet],
+    hub: Broadcast,
+    ready: Ready,
+    history: Handler,
+    *,
+    day: Callable[[Snapshot], Day | None] = lambda _: None,
+    host: str = "",
 ) -> Routes:
-    """The route table. Raises InputError where two exporters want the same path."""
+    """The route table. ``day``: what was used since midnight; ``host``: what the page calls this
+    machine. Raises InputError where two exporters want the same path."""
     table: dict[str, Handler] = {
-        "/": _page(source),
-        "/live": _rendered(source, page.fragment, HTML),
+        "/": _page(source, lambda snapshot: page.document(snapshot, day(snapshot), host)),
+        "/live": _rendered(source, lambda each: page.fragment(each, day(each), host), HTML),
         "/api/v1/snapshot": _rendered(source, snapshot_json, "application/json"),
         "/api/v1/history": history,
         "/events": _events(hub),
@@ -75,18 +85,24 @@ def _rendered(source: Source, encode: Callable[[Snapshot], bytes], kind: str) ->
     return handle
 
 
-def _page(source: Source) -> Handler:
-    whole = _rendered(source, page.document, HTML)
+def _page(source: Source, encode: Callable[[Snapshot], bytes]) -> Handler:
+    whole = _rendered(source, encode, HTML)
     return lambda request: Response(page.document(None), HTML) if not source() else whole(request)
 
 
 def _events(hub: Broadcast) -> Handler:
     def handle(request: Request) -> Response | Stream:
-        given = parse_qs(request.query).get("batch_ms", ["0"])[0]
+        asked = parse_qs(request.query)
+        form = asked.get("form", ["reading"])[0]
+        if form == "power":
+            return Stream(hub.powers(), _EVENTS)
+        if form != "reading":
+            return text("form must be reading or power", 400)
+        given = asked.get("batch_ms", ["0"])[0]
         if not (given.isascii() and given.isdigit() and int(given[:5]) <= _MOST_BATCH_MS):
             return text(f"batch_ms must be a whole number up to {_MOST_BATCH_MS}", 400)
         rest_s = int(given[:5]) / 1000
-        return Stream(hub.events(rest_s), "text/event-stream; charset=utf-8")
+        return Stream(hub.events(rest_s), _EVENTS)
 
     return handle
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from submeter.metrics.collect import power_mw
-from submeter.model import EnergySource, GpuState, Method, ProcessView, Snapshot
+from submeter.model import EnergySource, GpuInfo, GpuState, Method, ProcessView
 from submeter.units import PJ_PER_UJ
-from submeter.web import figures
-from submeter.web.markup import hint, meter, safe, stack, tiles
-from submeter.web.sums import by_phase, is_idling, now_by_phase
+from submeter.web import doubt, figures
+from submeter.web.markup import Tile, hint, meter, safe, shown, stack, tiles
+from submeter.web.sums import GpuSums, is_idling, named
 
 _METHODS: Final = {
     Method.EXCLUSIVE: "one process had the GPU to itself: nothing to split",
@@ -25,30 +25,34 @@ _SOURCES: Final = {
     EnergySource.INSTANT: "the integral of instantaneous power",
     EnergySource.NONE: "nothing: this board can't be metered",
 }
+_MAKER: Final = "NVIDIA "  # of all of them: the driver is NVIDIA's
 _SENSOR: Final = "The sensor itself: about ±5 % (16 boards, arXiv:2312.02741)."
 
 
-def card(gpu: GpuState, snapshot: Snapshot) -> str:
+def card(gpu: GpuState, sums: GpuSums) -> str:
     """Everything about one GPU."""
     info = gpu.info
+    key = f"gpu{info.index}"
     state = "" if gpu.up else f'<p class="down">Not readable: {safe(gpu.down_reason)}</p>'
-    phases = by_phase(snapshot, {info.uuid})
+    phases = named(sums.energy_uj)
     methods = {method.value: gpu.energy_by_method_uj.get(method, 0) for method in Method}
     return (
-        f'<section class="card gpu" id="gpu{info.index}" aria-labelledby="gpu{info.index}-name">'
-        f'<h2 id="gpu{info.index}-name">GPU {info.index} <span>{safe(info.name)}</span></h2>'
-        f"{_badges(gpu)}{state}{_trace(gpu)}{tiles(_tiles(gpu))}{_now(gpu, snapshot)}"
-        f"<h3>On it now</h3>{_processes(gpu.processes)}"
-        f'<details id="gpu{info.index}-energy">'
-        f"<summary>Energy {figures.energy(gpu.energy_uj)}</summary>"
-        f"<h3>By phase</h3>{stack(phases, 'phase', sum_of='= the counter')}"
+        f'<section class="card gpu" id="{key}" aria-labelledby="{key}-name">'
+        f'<div class="head"><h2 id="{key}-name">GPU {info.index} '
+        f"<span>{safe(info.name.removeprefix(_MAKER))}</span>"
+        f"</h2>{_badges(gpu)}{_power(gpu)}</div>{state}{_trace(gpu)}{_facts(gpu)}"
+        f"{_now(gpu, sums)}{_processes(gpu, sums)}"
+        f'<div class="more"><details id="{key}-energy"><summary>Energy '
+        f"{shown(figures.energy_figure(gpu.energy_uj))}</summary>"
+        f"<h3>By phase, since the ledger began</h3>{stack(phases, 'phase', sum_of='= the counter')}"
         f"<h3>How it was split</h3>{stack(methods, 'method', sum_of='= the counter')}"
-        f'<p class="quiet"><code class="uuid">{safe(info.uuid)}</code></p></details>'
-        f"{hint('how sure?', quality(gpu), f'gpu{info.index}-sure')}</section>"
+        f'<p class="quiet">{safe(info.name)} <code class="uuid">{safe(info.uuid)}</code></p>'
+        "</details>"
+        f"{hint('how sure?', quality(gpu, sums), f'{key}-sure')}</div></section>"
     )
 
 
-def quality(gpu: GpuState) -> Iterator[str]:
+def quality(gpu: GpuState, sums: GpuSums) -> Iterator[str]:
     """How good a GPU's joules are: where from, cross-checked how, split how, what is missing."""
     yield f"Joules from {_SOURCES[gpu.info.energy_source]}."
     if gpu.crosscheck_ppm is not None:
@@ -57,8 +61,24 @@ def quality(gpu: GpuState) -> Iterator[str]:
     yield _SENSOR
     for method, energy_uj in gpu.energy_by_method_uj.items():
         if energy_uj and gpu.energy_uj:
-            share = figures.percent(energy_uj / gpu.energy_uj)
+            share = figures.share(energy_uj, gpu.energy_uj)
             yield f"{share} {method}: {_METHODS[method]}."
+    yield from _left_open(sums)
+    yield from _missing(gpu)
+
+
+def _left_open(sums: GpuSums) -> Iterator[str]:
+    for owner, error_uj in sums.errors_uj.items():
+        if error_uj:
+            energy_uj = sums.owners_uj.get(owner, 0)
+            open_ = figures.plus_minus(doubt.TIMES * error_uj, energy_uj)
+            yield (
+                f"{owner.workload}, {figures.energy(energy_uj)}: {open_} of splitting since the "
+                "agent started (2 standard errors: right in 90 to 99 % of cases)."
+            )
+
+
+def _missing(gpu: GpuState) -> Iterator[str]:
     for reason, time_ns in gpu.unmetered_ns.items():
         if time_ns:
             yield f"Not metered ({reason}): {figures.duration(time_ns)}."
@@ -71,7 +91,7 @@ def _badges(gpu: GpuState) -> str:
     """What must not be overlooked."""
     badges: list[str] = []
     if is_idling(gpu):
-        badges.append('<b class="badge idling">held, but idle</b>')
+        badges.append('<b class="badge idling"><span>held, but </span>idle</b>')
     throttled_ns = sum(gpu.throttle_ns.values())
     if throttled_ns:
         reasons = ", ".join(reason for reason, time_ns in gpu.throttle_ns.items() if time_ns)
@@ -80,6 +100,14 @@ def _badges(gpu: GpuState) -> str:
             f"{figures.duration(throttled_ns)} so far ({safe(reasons)})</span>"
         )
     return f'<p class="badges">{"".join(badges)}</p>'
+
+
+def _power(gpu: GpuState) -> str:
+    if not gpu.up:
+        return ""
+    limit_mw = gpu.gauges.power_limit_mw if gpu.gauges else None
+    of = f" <small>of {figures.whole_watts(limit_mw)}</small>" if limit_mw else ""
+    return f'<p class="power"><b>{shown(figures.power_figure(power_mw(gpu)))}</b>{of}</p>'
 
 
 def _trace(gpu: GpuState) -> str:
@@ -96,55 +124,65 @@ def _trace(gpu: GpuState) -> str:
     )
 
 
-def _tiles(gpu: GpuState) -> list[tuple[str, str]]:
+def _facts(gpu: GpuState) -> str:
     if not gpu.up:
-        return []
-    limit_mw = gpu.gauges.power_limit_mw if gpu.gauges else None
-    items = [(f"power (limit {figures.watts(limit_mw)})", figures.watts(power_mw(gpu)))]
-    if gpu.peaks:
-        window = figures.duration(gpu.peaks.window_ns)
-        low, high = gpu.peaks.min_mw, gpu.peaks.max_mw
-        items.append((f"in the last {window}", f"{low / 1000:,.0f} – {high / 1000:,.0f} W"))
+        return ""
+    items: list[Tile] = []
     if gpu.activity:
         used = gpu.activity.utilization_percent
         items.append(("busy", figures.percent(None if used is None else used / 100)))
-        total = figures.data(gpu.info.memory_total_bytes)
-        items.append((f"memory of {total}", figures.data(gpu.activity.memory_used_bytes)))
+        items.append(("memory", _memory(gpu.activity.memory_used_bytes, gpu.info)))
     if gpu.gauges:
         items.append(("core", figures.degrees(gpu.gauges.temperature_core_c)))
-    return items
+    if gpu.peaks:
+        window = figures.duration(gpu.peaks.window_ns)
+        low, high = gpu.peaks.min_mw, gpu.peaks.max_mw
+        items.append((f"last {window}", f"{low / 1000:,.0f}–{high / 1000:,.0f} W"))
+    return tiles(items)
 
 
-def _now(gpu: GpuState, snapshot: Snapshot) -> str:
+def _memory(used_bytes: int | None, info: GpuInfo) -> str:
+    total = figures.data(info.memory_total_bytes)
+    if info.memory_total_bytes is None or used_bytes is None:
+        return figures.data(used_bytes)
+    used = figures.data(used_bytes)
+    return f"{used.removesuffix(total[-4:]) if used[-3:] == total[-3:] else used} of {total}"
+
+
+def _now(gpu: GpuState, sums: GpuSums) -> str:
     if not gpu.up:
         return ""
-    parts = now_by_phase(snapshot, {gpu.info.uuid})
-    return stack(parts, "phase", power=True, sum_of="in the last second")
+    return stack(named(sums.power_mw), "phase", power=True, sum_of="mean of 1 s")
 
 
-def _processes(processes: Iterable[ProcessView]) -> str:
-    rows = [_process(process) for process in processes]
-    if not rows:
-        return '<p class="quiet">nobody</p>'
-    head = (
-        '<tr><th scope="col">who</th><th scope="col">phase</th><th scope="col">why</th>'
-        '<th scope="col">power</th><th scope="col">memory</th></tr>'
-    )
-    table = f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
-    return f'<div class="wide" tabindex="0" role="region" aria-label="processes">{table}</div>'
+def _processes(gpu: GpuState, sums: GpuSums) -> str:
+    """Who is on it, the evidence, and what its owner has used here since the ledger began."""
+    if not gpu.processes:
+        return '<p class="quiet">Nobody is on it.</p>' if gpu.up else ""
+    rows = "".join(_process(process, sums) for process in gpu.processes)
+    return f'<ul class="procs" aria-label="processes on GPU {gpu.info.index}">{rows}</ul>'
 
 
-def _process(process: ProcessView) -> str:
+def _process(process: ProcessView, sums: GpuSums) -> str:
     owner, verdict = process.owner, process.verdict
     place = "/".join(part for part in (owner.namespace, owner.pod, owner.container) if part)
     job = f"job {owner.job}" if owner.job else ""
-    who = " · ".join(part for part in (f"pid {process.key.pid}", owner.user, place, job) if part)
+    memory = figures.data(process.memory_bytes) if process.memory_bytes is not None else ""
+    who = _joined((f"pid {process.key.pid}", owner.user, place, job, memory))
     why = "; ".join(verdict.evidence) or "nothing known"
+    energy_uj, error_uj = sums.owners_uj.get(owner, 0), sums.errors_uj.get(owner, 0)
+    open_ = f" {figures.plus_minus(doubt.TIMES * error_uj, energy_uj)}" if error_uj else ""
     return (
-        f"<tr><td>{safe(owner.workload)}<small>{safe(who)}</small></td>"
-        f'<td><i class="phase-{owner.phase}"></i>{safe(owner.phase)}</td>'
-        f"<td>{safe(why)}<small>{safe(verdict.source)}, "
-        f"{figures.percent(verdict.confidence)} sure</small></td>"
-        f"<td>{figures.watts(process.power_mw)}</td>"
-        f"<td>{figures.data(process.memory_bytes)}</td></tr>"
+        f'<li tabindex="0"><div><b class="who">{safe(owner.workload) or "?"}</b>'
+        f'<span class="phase"><i class="phase-{owner.phase}"></i><span>{safe(owner.phase)}</span>'
+        "</span>"
+        f'<span class="watts">{shown(figures.power_figure(process.power_mw))}</span></div>'
+        f'<div><small class="who">{safe(who)}</small><small class="used">'
+        f"{shown(figures.energy_figure(energy_uj))}{safe(open_)}</small></div>"
+        f'<small class="why">{safe(why)} <span>({safe(verdict.source)}, '
+        f"{figures.percent(verdict.confidence)} sure)</span></small></li>"
     )
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return " · ".join(part for part in parts if part)

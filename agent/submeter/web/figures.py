@@ -1,9 +1,9 @@
 """Integers in, figures for people out: rounded, but so that shown parts add up to the shown sum."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
-from submeter.units import NS_PER_S, UJ_PER_J, UJ_PER_WH
+from submeter.units import NS_PER_S, UJ_PER_J, UJ_PER_WH, decimal
 
 _ENERGY_UNITS: Final = (
     (1_000_000 * UJ_PER_WH, "MWh"),
@@ -15,15 +15,51 @@ _DIGITS: Final = 1_000  # three digits after the point
 _BYTE_UNITS: Final = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 _TIME_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 UNKNOWN: Final = "–"
+_MICRO: Final = 6
+_MILLI: Final = 3
+_JOULE_UNITS: Final = ((10**15, "GJ"), (10**12, "MJ"), (10**9, "kJ"), (10**6, "J"))
+
+
+class Figure(NamedTuple):
+    """A figure for people, and what it stands for exactly: a decimal number of joules, watts, …"""
+
+    text: str
+    value: str = ""
+
+
+def energy_figure(energy_uj: int) -> Figure:
+    """One energy with its joules."""
+    return Figure(energy(energy_uj), decimal(energy_uj, _MICRO))
+
+
+def power_figure(power_mw: int | None) -> Figure:
+    """One power with its watts."""
+    return Figure(watts(power_mw), "" if power_mw is None else decimal(power_mw, _MILLI))
+
+
+def joules(energy_uj: int) -> str:
+    """One energy in J, kJ, MJ, GJ, to the thousandth of it."""
+    size, unit = next(
+        ((size, unit) for size, unit in _JOULE_UNITS if abs(energy_uj) >= size), _JOULE_UNITS[-1]
+    )
+    return _thousandths(energy_uj * _DIGITS // size, unit)
+
+
+def plus_minus(error_uj: int, energy_uj: int) -> str:
+    """What an energy may be off by, in the unit that suits the energy, to two digits."""
+    size, unit = _unit(energy_uj)
+    return (
+        f"±{error_uj / size:.2g} {unit}"
+        if error_uj < 100 * size
+        else f"±{error_uj / size:,.0f} {unit}"
+    )
 
 
 def energies(parts_uj: Sequence[int]) -> tuple[list[str], str]:
     """Each part and their sum, all in the unit that suits the sum. The figures add up to it; a part
     too small for one says so, since nothing that was used is 0."""
     total_uj = sum(parts_uj)
-    size_uj, unit = next(
-        ((size, unit) for size, unit in _ENERGY_UNITS if total_uj >= size), _ENERGY_UNITS[-1]
-    )
+    size_uj, unit = _unit(total_uj)
     shown = apportioned(parts_uj, total_uj * _DIGITS // size_uj)
     tiny = [part_uj > 0 and not part for part_uj, part in zip(parts_uj, shown, strict=True)]
     texts = [
@@ -62,6 +98,11 @@ def watts(power_mw: int | None) -> str:
     return UNKNOWN if power_mw is None else f"{power_mw / 1000:,.1f} W"
 
 
+def whole_watts(power_mw: int | None) -> str:
+    """A power, to the watt."""
+    return UNKNOWN if power_mw is None else f"{power_mw / 1000:,.0f} W"
+
+
 def mass(amount_ug: int) -> str:
     """An amount of micrograms, in kg from a kilogram on."""
     grams = amount_ug / 1e6
@@ -92,6 +133,14 @@ def percent(share: float | None) -> str:
     return UNKNOWN if share is None else f"{100 * share:.0f} %"
 
 
+def share(part: int, whole: int) -> str:
+    """Of a whole that is not 0, in percent; what is not nothing is not 0, nor less than all 100."""
+    percents = 100 * part / whole
+    if 0 < percents < 1 or 99 < percents < 100:
+        return f"{min(max(percents, 0.01), 99.99):.2f} %"
+    return f"{percents:.0f} %"
+
+
 def duration(time_ns: int) -> str:
     """A time in its two largest units."""
     seconds = max(0, time_ns) // NS_PER_S
@@ -101,6 +150,10 @@ def duration(time_ns: int) -> str:
         if count or (parts and len(parts) < 2):
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2]) or "0 s"
+
+
+def _unit(energy_uj: int) -> tuple[int, str]:
+    return next((each for each in _ENERGY_UNITS if energy_uj >= each[0]), _ENERGY_UNITS[-1])
 
 
 def _thousandths(value: int, unit: str) -> str:

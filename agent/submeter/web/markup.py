@@ -1,7 +1,7 @@
 """Figures and texts in, small pieces of HTML out. Every text from outside passes `safe`.
 
 There is no inline style or script, so that the content security policy can forbid them; bars are
-SVG, whose sizes are attributes.
+SVG, whose sizes are attributes. A figure carries what it stands for: ``<data value="3400.5">``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,9 +9,16 @@ from html import escape
 from typing import Final
 
 from submeter.text import printable
+from submeter.units import decimal
 from submeter.web import figures
+from submeter.web.figures import Figure
 
 _BAR: Final = 1_000  # width of a whole bar in its own units
+_MICRO: Final = 6
+_MILLI: Final = 3
+
+Tile = tuple[str, str | Figure]
+"""What a figure is, and the figure."""
 
 
 def safe(text: str) -> str:
@@ -19,9 +26,18 @@ def safe(text: str) -> str:
     return escape(printable(text))
 
 
-def tiles(items: Iterable[tuple[str, str]]) -> str:
-    """What a figure is, and the figure."""
-    made = (f"<div><dt>{safe(what)}</dt><dd>{safe(value)}</dd></div>" for what, value in items)
+def shown(figure: str | Figure) -> str:
+    """A figure, with its exact value where it has one."""
+    if isinstance(figure, str):
+        return safe(figure)
+    if not figure.value:
+        return safe(figure.text)
+    return f'<data value="{safe(figure.value)}">{safe(figure.text)}</data>'
+
+
+def tiles(items: Iterable[Tile]) -> str:
+    """What figures are, and the figures."""
+    made = (f"<div><dt>{safe(what)}</dt><dd>{shown(value)}</dd></div>" for what, value in items)
     return f'<dl class="tiles">{"".join(made)}</dl>'
 
 
@@ -41,19 +57,22 @@ def stack(parts: Mapping[str, int], kind: str, *, power: bool = False, sum_of: s
     names = [name for name, part in parts.items() if part]
     values = [parts[name] for name in names]
     texts, total = figures.powers(values) if power else figures.energies(values)
+    digits = _MILLI if power else _MICRO
     offset = 0
     bars: list[str] = []
     for name, width in zip(names, figures.apportioned(values, _BAR), strict=True):
         bars.append(f'<rect class="{kind}-{name}" x="{offset}" width="{width}" height="1"/>')
         offset += width
     legend = "".join(
-        f'<li><i class="{kind}-{name}"></i>{name} <b>{text}</b></li>'
-        for name, text in zip(names, texts, strict=True)
+        f'<li><i class="{kind}-{name}"></i>{name} <b>{shown(Figure(text, decimal(value, digits)))}'
+        "</b></li>"
+        for name, text, value in zip(names, texts, values, strict=True)
     )
+    whole = shown(Figure(total, decimal(sum(values), digits)))
     return (
         f'<svg class="stack" viewBox="0 0 {_BAR} 1" preserveAspectRatio="none" '
         f'aria-hidden="true">{"".join(bars)}</svg>'
-        f'<ul class="legend">{legend}<li class="sum">{sum_of or "together"} <b>{total}</b></li>'
+        f'<ul class="legend">{legend}<li class="sum">{sum_of or "together"} <b>{whole}</b></li>'
         "</ul>"
     )
 

@@ -1,37 +1,71 @@
-"""A snapshot in, what the live page sums up of it out."""
+"""A snapshot in, what the live page sums up of it out: one pass over its accounts."""
 
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
 
-from submeter.model import Account, GpuState, Phase, Snapshot
+from submeter.model import GpuState, Owner, Phase, Snapshot
 
 _IDLE_PERCENT: Final = 5  # of utilisation: a context's housekeeping shows as 1 to 3
 
-
-def by_phase(snapshot: Snapshot, gpu_uuids: set[str]) -> Mapping[str, int]:
-    """Energy of these GPUs by phase in µJ, in the phases' own order."""
-    return _phases(snapshot.energy_uj, gpu_uuids)
+Phases = Mapping[Phase, int]
 
 
-def now_by_phase(snapshot: Snapshot, gpu_uuids: set[str]) -> Mapping[str, int]:
-    """Power of these GPUs by phase in mW, as it was split by the last settlement."""
-    return _phases(snapshot.power_mw, gpu_uuids)
+class GpuSums(NamedTuple):
+    """Of one GPU."""
+
+    energy_uj: dict[Phase, int]
+    power_mw: dict[Phase, int]  # as it was split by the last settlement
+    owners_uj: dict[Owner, int]  # all components together
+    errors_uj: dict[Owner, int]  # standard errors of splitting, since the agent started
+
+
+def by_gpu(snapshot: Snapshot) -> Mapping[str, GpuSums]:
+    """The sums of each GPU, by UUID; of one without any account, too."""
+    found: dict[str, GpuSums] = defaultdict(_nothing)
+    for gpu in snapshot.gpus:
+        found[gpu.info.uuid] = _nothing()
+    for (uuid, _, _, owner), energy_uj in snapshot.energy_uj.items():
+        sums = found[uuid]
+        sums.energy_uj[owner.phase] += energy_uj
+        sums.owners_uj[owner] += energy_uj
+    for (uuid, _, _, owner), value_mw in snapshot.power_mw.items():
+        found[uuid].power_mw[owner.phase] += value_mw
+    for (uuid, _, _, owner), error_uj in snapshot.standard_error_uj.items():
+        found[uuid].errors_uj[owner] += error_uj
+    return found
+
+
+def together(parts: Iterable[Phases]) -> Phases:
+    """By phase, of several GPUs."""
+    sums: dict[Phase, int] = defaultdict(int)
+    for each in parts:
+        for phase, part in each.items():
+            sums[phase] += part
+    return sums
+
+
+def named(phases: Phases) -> Mapping[str, int]:
+    """In the phases' own order, by name."""
+    return {phase.value: phases.get(phase, 0) for phase in Phase}
+
+
+def leading(phases: Phases) -> Phase:
+    """What has most."""
+    return max(phases, key=lambda phase: phases[phase], default=Phase.IDLE)
 
 
 def is_idling(gpu: GpuState) -> bool:
-    """Whether somebody holds a GPU that does nothing now, and in the last seconds, as far as its
-    floors are learnt, never drew much more than them."""
+    """Whether somebody holds a GPU that does nothing now, and in the last seconds never drew much
+    more than its floors; where those are not learnt, than its lowest."""
     used = gpu.activity.utilization_percent if gpu.activity else None
     if not gpu.up or not gpu.processes or used is None or used >= _IDLE_PERCENT:
         return False
-    floor_mw = gpu.floors.idle_mw + gpu.floors.context_mw
-    return not (floor_mw and gpu.peaks) or 2 * gpu.peaks.max_mw < 3 * floor_mw
+    if gpu.peaks is None:
+        return True
+    floor_mw = gpu.floors.idle_mw + gpu.floors.context_mw or gpu.peaks.min_mw
+    return 2 * gpu.peaks.max_mw < 3 * floor_mw
 
 
-def _phases(parts: Mapping[Account, int], gpu_uuids: set[str]) -> Mapping[str, int]:
-    sums: dict[Phase, int] = defaultdict(int)
-    for account, part in parts.items():
-        if account.gpu_uuid in gpu_uuids:
-            sums[account.owner.phase] += part
-    return {phase.value: sums[phase] for phase in Phase}
+def _nothing() -> GpuSums:
+    return GpuSums(defaultdict(int), defaultdict(int), defaultdict(int), defaultdict(int))

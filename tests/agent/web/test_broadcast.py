@@ -5,8 +5,10 @@ import json
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from typing import Any
 
 from submeter.model import Reading
+from submeter.units import NS_PER_MS, NS_PER_S
 from submeter.web.broadcast import Broadcast, encode
 
 READING = Reading(7, 1_500_001, 11, 612_256, 12, None, None)
@@ -106,3 +108,50 @@ def test_publishing_after_the_server_has_gone_is_no_error() -> None:
 
     asyncio.run(leave())
     hub.publish("GPU-1", READING)
+
+
+def test_a_page_gets_the_last_minute_and_then_all_gpus_together() -> None:
+    async def scene(hub: Broadcast) -> None:
+        for at_s in range(100):
+            hub.remember(at_s * NS_PER_S, {"GPU-1": 100_400 + at_s})
+        async with aclosing(hub.powers()) as one, aclosing(hub.powers()) as two:
+            past = powers(await anext(one))
+            assert past["t0_ms"] == 39_000
+            assert past["watts"] == {"GPU-1": [x for at in range(61) for x in (1000 * at, 100)]}
+            await anext(two)
+            for number in range(3):
+                hub.publish("GPU-1", READING._replace(at_ns=number * 10 * NS_PER_MS))
+            hub.publish("GPU-2", READING._replace(instant_mw=None, average_mw=5_100))
+            hub.publish("GPU-3", READING._replace(instant_mw=None))
+            first = await anext(one) or await anext(one)
+            assert (await anext(two) or await anext(two)) is first  # made once
+            assert powers(first) == {
+                "t0_ms": 0,
+                "watts": {"GPU-1": [0, 612.256, 10, 612.256, 20, 612.256], "GPU-2": [0, 5.1]},
+            }
+
+    run(scene)
+
+
+def test_pages_and_programs_listen_side_by_side() -> None:
+    async def scene(hub: Broadcast) -> None:
+        async with aclosing(hub.powers()) as page, aclosing(hub.events()) as program:
+            await anext(page)
+            await anext(program)
+            for number in range(200):
+                hub.publish("GPU-1", reading(number))
+                await asyncio.sleep(0.005)
+            assert await numbers(program, 199) == list(range(200))
+            seen: list[float] = []
+            while len(seen) < 100:
+                for event in (await anext(page)).split(b"\n\n")[:-1]:
+                    seen += powers(event)["watts"]["GPU-1"][1::2]
+
+    run(scene)
+
+
+def powers(event: bytes) -> dict[str, Any]:
+    lines = event.decode().split("\n")
+    assert "event: power" in lines
+    found: dict[str, Any] = json.loads(next(line[6:] for line in lines if line[:6] == "data: "))
+    return found

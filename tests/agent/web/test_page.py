@@ -10,9 +10,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from submeter.model import Account, Component, Method, Phase, Snapshot
-from submeter.testing.snapshots import SERVER, empty, node
+from submeter.model import (
+    Account,
+    Activity,
+    Component,
+    Floors,
+    Method,
+    Phase,
+    PowerPeaks,
+    Snapshot,
+)
+from submeter.testing.snapshots import GPU_0, GPU_1, SERVER, WALL_NS, empty, node
+from submeter.units import NS_PER_S, decimal
 from submeter.web import page
+from submeter.web.midnight import Before, since
+from submeter.web.sums import is_idling
+
+WALL_S = WALL_NS // NS_PER_S
 
 VOID = {"meta", "link", "rect", "input"}
 ATTACKS = st.sampled_from(
@@ -151,8 +165,52 @@ def test_a_gpu_that_is_held_for_nothing_is_named() -> None:
     shared, free = snapshot.gpus
     held = replace(free, processes=shared.processes[:1])
     body = page.fragment(replace(snapshot, gpus=(shared, held))).decode()
-    assert "held, but idle now</dt><dd>GPU 1<" in body
-    assert "held, but idle now</dt><dd>none<" in page.fragment(snapshot).decode()
+    text = " ".join(outline(body.encode()).text)
+    assert re.search(r"held, but idle now\s+GPU 1\s+\(llama-finetune, alice\)\s*:\s*71.9 W", text)
+    assert "No GPU is held without being used now" in page.fragment(snapshot).decode()
+
+
+def test_a_pause_between_two_bursts_is_no_idling() -> None:
+    gpu = node().gpus[0]
+    resting = replace(gpu, activity=Activity(0, 0), floors=Floors())
+    assert not is_idling(resting)  # it drew thrice its lowest within the last seconds
+    steady = replace(resting, peaks=PowerPeaks(15 * NS_PER_S, 114_000, 118_000))
+    assert is_idling(steady)
+    assert not is_idling(replace(steady, activity=None))
+    assert not is_idling(replace(steady, processes=()))
+
+
+def test_what_is_since_midnight_is_a_difference_that_adds_up() -> None:
+    assert "Reading the ledger" in page.fragment(node()).decode()
+    before = {(GPU_0, Phase.TRAINING): 8_000_000_000_000, (GPU_1, Phase.IDLE): 1_000_000_000_000}
+    amounts = {("carbon_ug", ""): 13_000_000, ("cost_micro", "EUR"): 9_000}
+    day = since(node(), Before(WALL_S - 3_600, before, amounts), is_whole=True)
+    total_uj = sum(gpu.energy_uj for gpu in node().gpus)
+    assert sum(day.energy_uj.values()) == total_uj - 9_000_000_000_000
+    assert day.footprint["carbon_ug", ""] == 194_445
+    body = page.fragment(node(), day).decode()
+    assert "Since midnight" in body
+    assert f'<data value="{decimal(total_uj - 9_000_000_000_000, 6)}">' in body
+    assert "0.2 g" in body
+
+
+def test_what_splitting_leaves_open_is_with_each_process() -> None:
+    text = " ".join(outline(page.fragment(node())).text)
+    assert "2.300 kWh ±0.045 kWh" in " ".join(text.split())
+
+
+def test_figures_say_what_they_stand_for() -> None:
+    """As `/metrics` has it: joules and watts, exactly."""
+    body = page.fragment(node()).decode()
+    joules = [decimal(gpu.energy_uj, 6) for gpu in node().gpus]
+    for value in (*joules, "437.25", "612.256", "684.156"):
+        assert f'<data value="{value}">' in body
+
+
+def test_nothing_metered_is_not_shown_as_0() -> None:
+    text = " ".join(outline(page.document(empty())).text)
+    assert "BLIND" in text
+    assert not re.search(r"\b0\.0+ ", text)
 
 
 def test_blind_is_said_loudly() -> None:

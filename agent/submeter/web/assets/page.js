@@ -6,7 +6,8 @@ import { showPast } from "./past.js";
 
 const PERIOD_MS = 2000;
 const PATIENCE_MS = 5000;
-const EVENTS = "/events?batch_ms=500";
+const EVENTS = "/events?form=power";
+const NODE_GRAIN_MS = 100;
 const live = document.getElementById("live");
 const lost = document.getElementById("lost");
 const version = document.getElementById("version")?.textContent;
@@ -121,15 +122,27 @@ function prepare() {
   for (const uuid of byUuid.keys()) if (!uuids.has(uuid)) byUuid.delete(uuid);
 }
 
+// {t0_ms, watts: {uuid: [ms after t0_ms, W, …]}}: what the sensors said since the event before.
 function take(event) {
-  const reading = JSON.parse(event.data);
-  const gpu = byUuid.get(reading.gpu_uuid);
-  const watts = reading.power_watts ?? reading.power_average_watts;
-  if (!gpu || watts === null) return;
-  const at = reading.boottime_ns / 1e6;
-  gpu.watts = watts;
-  gpu.trace.add(at, watts);
-  if (!node) return;
+  const { t0_ms: begin, watts } = JSON.parse(event.data);
+  const sums = [];
+  for (const [uuid, pairs] of Object.entries(watts)) {
+    const gpu = byUuid.get(uuid);
+    if (!gpu) continue;
+    for (let at = 0; at < pairs.length; at += 2) {
+      gpu.trace.add(begin + pairs[at], pairs[at + 1]);
+      sums.push([begin + pairs[at], gpu, pairs[at + 1]]);
+    }
+    if (pairs.length) gpu.trace.heard(begin + pairs.at(-2));
+  }
+  sums.sort((a, b) => a[0] - b[0]);
+  for (const [at, gpu, value] of sums) addToNode(at, gpu, value);
+  if (sums.length) node?.heard(sums.at(-1)[0]);
+}
+
+function addToNode(at, gpu, value) {
+  gpu.watts = value;
+  if (!node || at - (node.times.at(-1) ?? -Infinity) < NODE_GRAIN_MS) return;
   let sum = 0;
   for (const each of byUuid.values()) {
     if (each.watts === null) return; // a partial sum is no sum
@@ -145,12 +158,12 @@ function listen() {
     events = null;
   } else if (!events) {
     events = new EventSource(EVENTS);
-    events.addEventListener("reading", take);
+    events.addEventListener("power", take);
   }
 }
 
-function draw() {
-  for (const trace of traces.values()) trace.draw();
+function draw(now) {
+  for (const trace of traces.values()) trace.draw(now);
   requestAnimationFrame(draw);
 }
 

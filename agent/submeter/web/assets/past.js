@@ -18,8 +18,11 @@ export function showPast(section, areas) {
   }
   const form = section.querySelector("form");
   const canvas = section.querySelector("canvas");
+  const point = section.querySelector("#past-point");
   let past = null;
   let timer = 0;
+  let stepAt = () => -1;
+  let pointed = -1;
   form.hidden = false;
 
   async function ask() {
@@ -42,8 +45,10 @@ export function showPast(section, areas) {
   function show() {
     if (!past) return;
     const at = section.querySelector("#past-at");
-    if (past.error) {
-      at.textContent = past.error;
+    if (past.error || !past.series.length) {
+      at.textContent = past.error ?? "Nothing was metered in this time.";
+      canvas.hidden = point.hidden = true;
+      section.querySelector("#past-table").replaceChildren();
       return;
     }
     const by = form.elements.by.value;
@@ -55,13 +60,35 @@ export function showPast(section, areas) {
     canvas.hidden = false;
     const drawn = layers.map((layer) => ({ ...layer, values: shown(layer.values) }));
     const begin = past.since_s + first * past.step_s;
-    areas(canvas, drawn, shown(whole), [clock(begin), clock(past.until_s)]);
+    const total = shown(whole);
+    if (pointed >= total.length) pointed = -1;
+    stepAt = areas(canvas, drawn, total, [clock(begin), clock(past.until_s)], pointed);
+    point.hidden = pointed < 0;
+    if (pointed >= 0) point.textContent = said(drawn, total, begin, pointed);
     at.textContent = `${clock(past.since_s)} to ${clock(past.until_s)}, in steps of `
       + `${past.step_s >= 60 ? `${past.step_s / 60} min` : `${past.step_s} s`}. `
       + "The line is the GPUs' own counter; the areas below it are who used it.";
     section.querySelector("#past-table").replaceChildren(table(past, layers, by), sure(past));
   }
 
+  function said(layers, total, begin, step) {
+    const parts = layers.filter((layer) => layer.values[step] > 0)
+      .map((layer) => `${layer.name} ${layer.values[step].toFixed(1)} W`);
+    const sum = total[step] === null ? "not metered" : `${total[step].toFixed(1)} W`;
+    return `${clock(begin + step * past.step_s)}: ${sum}${parts.length ? ` = ${parts.join(" + ")}` : ""}`;
+  }
+
+  canvas.addEventListener("pointermove", (event) => {
+    const step = stepAt(event.offsetX);
+    if (step !== pointed) {
+      pointed = step;
+      show();
+    }
+  });
+  canvas.addEventListener("pointerleave", () => {
+    pointed = -1;
+    show();
+  });
   form.addEventListener("change", ask);
   form.addEventListener("submit", (event) => event.preventDefault());
   window.addEventListener("resize", show);
@@ -85,9 +112,16 @@ function layersOf(past, by) {
   const sums = new Map();
   for (const each of past.series) {
     const name = by === "phase" ? each.phase : each.workload || `(${each.phase})`;
-    if (!sums.has(name)) sums.set(name, { name, phase: each.phase, joules: 0, steps: past.metered_s.map(() => 0) });
+    if (!sums.has(name)) {
+      const known = by === "phase" ? past.open_joules_by_phase[each.phase] : 0;
+      const open = known === undefined ? 0 : known; // null: not known yet; nothing: nothing was split
+      const none = past.metered_s.map(() => 0);
+      sums.set(name, { name, phase: each.phase, joules: 0, exact: 0n, open, steps: none });
+    }
     const layer = sums.get(name);
     layer.joules += Number(each.joules);
+    layer.exact += micro(each.joules);
+    if (by !== "phase") layer.open = plus(layer.open, each.open_joules);
     each.joules_by_step.forEach((joules, step) => { layer.steps[step] += Number(joules); });
   }
   const order = Object.keys(COLOURS);
@@ -95,11 +129,30 @@ function layersOf(past, by) {
     ? order.indexOf(a.phase) - order.indexOf(b.phase) : b.joules - a.joules));
   return found.map((layer, at) => ({
     ...layer,
+    exact: decimal(layer.exact),
+    open: layer.open === null ? null : Number(layer.open),
     paint: by === "phase" ? COLOURS[layer.phase] : PALETTE[at % PALETTE.length],
     colour: colour(by === "phase" ? COLOURS[layer.phase] : PALETTE[at % PALETTE.length]),
     alpha: by === "phase" || at < PALETTE.length ? 1 : 0.55,
     values: layer.steps.map((joules, step) => power(past, joules, step) ?? 0),
   }));
+}
+
+function plus(one, other) {
+  return one === null || other === null ? null : Number(one) + Number(other);
+}
+
+// Energies are exact: whole microjoules.
+function micro(joules) {
+  const [whole, rest = ""] = joules.replace("-", "").split(".");
+  const amount = BigInt(whole) * 1000000n + BigInt(rest.padEnd(6, "0"));
+  return joules.startsWith("-") ? -amount : amount;
+}
+
+function decimal(amount) {
+  const digits = String(amount < 0n ? -amount : amount).padStart(7, "0");
+  const text = `${digits.slice(0, -6)}.${digits.slice(-6)}`.replace(/\.?0+$/, "");
+  return amount < 0n ? `-${text}` : text;
 }
 
 function make(name, content, ...classes) {
@@ -125,19 +178,36 @@ function table(past, layers, by) {
     const share = total ? `${((100 * layer.joules) / total).toFixed(1)} %` : "–";
     const who = make("th", [mark, layer.name]);
     who.scope = "row";
-    return make("tr", [who, make("td", figure(shown[at])), make("td", share)]);
+    const open = make("td", layer.open === null ? "not known yet" : `±${short(layer.open)}`);
+    return make("tr", [who, exact(make("td", figure(shown[at])), layer.exact), open, make("td", share)]);
   });
-  const heads = [by, "energy", "share"].map((text) => {
+  const heads = [by, "energy", "±", "share"].map((text) => {
     const head = make("th", text);
     head.scope = "col";
     return head;
   });
   const sum = make("th", "= the counter");
   sum.scope = "row";
-  const foot = make("tr", [sum, make("td", figure(shown.reduce((a, b) => a + b, 0))), make("td", "100 %")]);
+  const whole = exact(make("td", figure(shown.reduce((a, b) => a + b, 0))), past.joules);
+  const foot = make("tr", [sum, whole, make("td", "±0"), make("td", "100 %")]);
   const made = make("table", [make("thead", [make("tr", heads)]), make("tbody", rows), make("tfoot", [foot])], "sums");
   made.setAttribute("aria-label", `Energy by ${by}`);
   return made;
+}
+
+function exact(cell, joules) {
+  const data = document.createElement("data");
+  data.value = joules;
+  data.append(...cell.childNodes);
+  cell.append(data);
+  return cell;
+}
+
+// Three digits are enough for what is not known.
+function short(joules) {
+  if (joules === 0) return "0";
+  const [size, unit] = joules >= 3.6e6 ? [3.6e6, "kWh"] : joules >= 3600 ? [3600, "Wh"] : [1, "J"];
+  return `${(joules / size).toPrecision(2)} ${unit}`;
 }
 
 // How sure that is: pointed at, or with the focus.
@@ -154,6 +224,7 @@ function sure(past) {
   const tip = make("span", [
     make("span", "The sum is the counter's, to the microjoule; the sensor itself is good for about ±5 %."),
     make("span", `How it was split: ${lines.join(", ") || "nothing yet"}.`),
+    make("span", "± of splitting: two standard errors of what was shared between several (the truth is within in 90 to 99 % of cases), at the rate known since the agent started; ±0 where nothing had to be split."),
     make("span", `Metered: ${(asked / 3600).toFixed(2)} GPU hours on ${past.gpus} GPUs.`),
   ]);
   tip.id = "past-sure";

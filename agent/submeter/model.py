@@ -401,6 +401,16 @@ class ExporterState:
     missed_readings: int | None = None  # more than it could take; None: it wants none
 
 
+class WorkServer(NamedTuple):
+    """A server that is asked how much it has done."""
+
+    address: str
+    server: str  # what kind: vllm, sglang, …; "" until it has answered
+    workload: str  # whose work it counts; "" while nobody of that name holds a GPU
+    up: bool  # it was counted when it was last asked
+    trouble: str = ""  # why not, a short word
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything an exporter may know, at one moment. Immutable: reading it changes nothing.
@@ -435,4 +445,7 @@ class Snapshot:
     factors: tuple[tuple[str, str, str, int], ...] = ()
     """Those in use: quantity, currency, source, millionths."""
     factor_ages_s: tuple[tuple[str, int], ...] = ()  # of those that were measured, by quantity
+    done: Mapping[tuple[Owner, str], int] = field(default_factory=dict)
+    """How much work was done where workloads tell, by owner and unit (`generation_tokens`, …)."""
+    work_servers: tuple[WorkServer, ...] = ()
     notice: str = ""  # what every page must say loudly: simulated, replayed, blind

@@ -36,6 +36,7 @@ from submeter.model import (
 )
 from submeter.sampling.watch import Closed, GpuWatch
 from submeter.signals import Signals
+from submeter.throughput.workbook import Place, Workbook
 from submeter.units import NS_PER_S, mean_power_mw
 from submeter.workloads import ProcessTable
 
@@ -99,7 +100,10 @@ class Settlement:
         table: ProcessTable,
         watches: Callable[[], Sequence[GpuWatch]],
         pricer: Pricer | None = None,
+        *,
+        workbook: Workbook | None = None,
     ) -> None:
+        self._workbook = workbook
         self._pricer = Pricer(Factors()) if pricer is None else pricer
         self._about = about
         self._ledger = ledger
@@ -127,6 +131,8 @@ class Settlement:
             watches = list(self._watches())
             self._settled = now_ns, wall_ns
             self._table.observe(_keys(watches), now_ns)
+            if self._workbook is not None:
+                self._workbook.book(lambda: self._places(watches), now_ns)
             for watch in watches:
                 self._settle_gpu(watch, now_ns)
             if last or now_ns >= self._count_ns:
@@ -182,6 +188,8 @@ class Settlement:
             footprint=of_names(counts),
             factors=self._pricer.in_use(),
             factor_ages_s=self._pricer.ages(wall_ns // NS_PER_S),
+            done=self._ledger.done(),
+            work_servers=() if self._workbook is None else self._workbook.servers(),
             notice=self._about.notice,
         )
 
@@ -273,6 +281,15 @@ class Settlement:
     def _owner(self, key: ProcessKey | None) -> Owner:
         seen = None if key is None else self._table.view(key)
         return UNRESOLVED if seen is None else seen.owner
+
+    def _places(self, watches: Sequence[GpuWatch]) -> dict[ProcessKey, Place]:
+        """Where the energy of everybody who holds a GPU is booked."""
+        found: dict[ProcessKey, Place] = {}
+        for watch in watches:
+            for one in watch.held or ():
+                if one.key is not None and self._table.view(one.key) is not None:
+                    found.setdefault(one.key, Place(watch.info.uuid, self._owner(one.key)))
+        return found
 
     def _shown(self, owner: Owner) -> Owner:
         """Whom its energy is booked under: not itself once there are too many series."""

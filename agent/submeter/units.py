@@ -4,6 +4,7 @@ Inside, energy is integer microjoules (µJ), power integer milliwatts (mW), time
 nanoseconds (ns). mW · ns = pJ, so an integral of power over time is exact as well.
 """
 
+import re
 from typing import Final
 
 US_PER_S: Final = 1_000_000
@@ -30,3 +31,17 @@ def decimal(value: int, exponent: int) -> str:
 def mean_power_mw(energy_uj: int, duration_ns: int) -> int:
     """Mean power in mW of an energy spent over a duration; 0 for no duration."""
     return energy_uj * PJ_PER_UJ // duration_ns if duration_ns > 0 else 0
+
+
+UNCOUNTED: Final = "uncounted_ns"
+"""Beside units of work: time in which work was done, and nobody knows how much."""
+
+MOST_WORK: Final = 10**18
+"""So much of a unit is no count any more: a double has no units left from 2⁵³ on."""
+
+_UNIT: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+
+def is_unit(name: object) -> bool:
+    """Whether that may name a unit of work: a lower-case word such as ``tokens`` or ``steps``."""
+    return isinstance(name, str) and bool(_UNIT.fullmatch(name)) and name != UNCOUNTED

@@ -148,11 +148,13 @@ class _State:
             self._spoke = True
             self._send(_LINES[now])
 
+    def greeting(self) -> tuple[bytes, ...]:
+        """What an agent has to know that was started since."""
+        said = (_LINES[self._said],) if self._spoke else ()
+        return (*said, self._named) if self._workload else said
+
     def _send(self, line: bytes) -> None:
-        greeting = (_LINES[self._said],) if self._spoke else ()
-        if self._workload:
-            greeting = (*greeting, self._named)
-        link().send(line, greeting=greeting or (line,))
+        link().send(line, greeting=self.greeting() or (line,))
 
     def forget(self) -> None:
         """In a forked child: nothing was said of it yet."""
@@ -163,4 +165,5 @@ class _State:
 
 _LINES = {name: frame({"phase": name}) for name in ("", "training", "inference", "other")}
 _STATE = _State()
+greeting = _STATE.greeting
 os.register_at_fork(after_in_child=_STATE.forget)

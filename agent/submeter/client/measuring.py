@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from submeter.client.link import link
 from submeter.client.page import Level, levels_in
-from submeter.client.protocol import frame
+from submeter.client.protocol import checked_units, frame
 from submeter.clock import SystemClock
 from submeter.errors import SubmeterError
 from submeter.units import NS_PER_S, UJ_PER_J
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from submeter.backends import Device
+    from submeter.client.work import Work
 
 _ASK_GPUS: Final = frame({"ask": "gpus"})
 _UJ_PER_MW_NS: Final = 10**6
@@ -52,16 +53,21 @@ class Measurement:
     (``m.source`` is then ""); never 0 for "don't know". ``source`` is ``agent`` or ``nvml``.
     """
 
-    __slots__ = ("_begun", "_ended", "_per_gpu", "name")
+    __slots__ = ("_begun", "_counted", "_ended", "_per_gpu", "_units", "name")
 
-    def __init__(self, name: str = "") -> None:
+    def __init__(self, name: str = "", units: Mapping[str, int] | int | None = None) -> None:
         self.name = name
+        self._units = {} if units is None else checked_units(units)
+        self._counted: dict[str, int] = {}
         self._begun = _NOTHING
         self._ended: _Moment | None = None
         self._per_gpu: Mapping[str, float] | None = None
 
     def __enter__(self) -> Self:
         self._ended = self._per_gpu = None
+        self._counted = dict(self._units)
+        if self._units:
+            _tell_work().begin(self._units)
         self._begun = _moment("")
         return self
 
@@ -72,6 +78,24 @@ class Measurement:
         trace: TracebackType | None,
     ) -> None:
         self._ended = _moment(self._begun.source)
+        if error is None and self._counted:
+            _tell_work().add(self._counted)
+
+    def count(self, **units: int) -> None:
+        """So much more was done in this block: ``m.count(tokens=batch.numel())``. Raises
+        ValueError for what is no unit."""
+        for unit, amount in checked_units(units).items():
+            self._counted[unit] = self._counted.get(unit, 0) + amount
+
+    @property
+    def units(self) -> Mapping[str, int]:
+        """How much was done, by unit."""
+        return dict(self._counted)
+
+    def joules_per(self, unit: str) -> float:
+        """Joules for one ``unit``; nan where the joules aren't known, or none was done."""
+        amount = self._counted.get(unit, 0)
+        return self.joules / amount if amount else math.nan
 
     @property
     def source(self) -> str:
@@ -100,15 +124,26 @@ class Measurement:
         return self._per_gpu
 
 
-def measure(name: str = "") -> Measurement:
+def measure(name: str = "", units: Mapping[str, int] | int | None = None) -> Measurement:
     """``with submeter.measure("step") as m: …`` – then ``m.joules`` is what the GPUs used.
+
+    ``units``: what the block does, as ``{"tokens": 8192, "steps": 1}``, or ``m.count(tokens=…)``
+    inside it. Then ``m.joules_per("tokens")`` is known, and an agent counts the units beside the
+    energy of this process, so that reports have joules per unit; a block that raises counts none.
+    Raises ValueError for units that are none.
 
     With an agent it costs a few microseconds (the first one, and one every ten minutes, a
     millisecond), without one the time that NVML takes to read the counters of the GPUs, and where
     there is neither next to nothing. Never raises. Nested and concurrent measurements are
     independent of each other.
     """
-    return Measurement(name)
+    return Measurement(name, units)
+
+
+def _tell_work() -> "Work":
+    from submeter.client.work import work  # of those only who count
+
+    return work
 
 
 def _used(begun: _Moment, ended: _Moment) -> Mapping[str, float]:

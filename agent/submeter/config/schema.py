@@ -21,6 +21,7 @@ from submeter.config.kinds import (
     path,
     path_or_name,
     text,
+    texts,
     word_or,
 )
 from submeter.config.notation import value_text
@@ -306,6 +307,35 @@ class Footprint:
 
 
 @dataclass(frozen=True, slots=True)
+class Throughput:
+    """How much work was done, as servers tell: tokens, requests. So joules per token."""
+
+    discover: bool = field(
+        default=True,
+        metadata=_about(
+            boolean(),
+            "Asks recognised servers on this node's GPUs for /metrics, by the loopback address.",
+        ),
+    )
+    servers: Mapping[str, str] | None = field(
+        default=None,
+        metadata=_about(
+            texts(),
+            "Servers not found so, as in containers: workload = address, or several with blanks.",
+            example='{ chat = "http://10.0.3.4:8000/metrics" }',
+        ),
+    )
+    interval_s: float = field(
+        default=15.0,
+        metadata=_about(number(1, 3_600), "Time between two questions to a server.", unit="s"),
+    )
+    timeout_s: float = field(
+        default=2.0,
+        metadata=_about(number(0.1, 60), "How long a server may take to answer.", unit="s"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Classify:
     """Who does what: rules of the operator, and what jobs say of themselves."""
 
@@ -413,6 +443,7 @@ class Config:
     web: Web = Web()
     node: Node = Node()
     footprint: Footprint = Footprint()
+    throughput: Throughput = Throughput()
     classify: Classify = Classify()
     mock: Mock = Mock()
     replay: Replay = Replay()

@@ -8,6 +8,7 @@
 | live, entries  | the totals as they are now; an interval as a row                               |
 | store, held    | the files: what is written when; putting back what others delete               |
 | log, fold      | commits in the log, and from there in the database; retention                  |
+| done           | facts of rows that say how much work was done                                  |
 | load, opening  | going on from a file; setting a damaged one aside and saving what can be saved |
 | wreck, proof   | what can be read of a damaged one, and what of that can be proved              |
 | parts, salvage | these put together, and written to a new one                                   |

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from submeter.ledger.book import Book, Tip
 from submeter.ledger.counts import PREFIX, counts_text
+from submeter.ledger.done import MARKS, fact, marks_text
 from submeter.ledger.entries import entry_of
 from submeter.ledger.live import Live, View
 from submeter.ledger.memory import OTHER, Ledger, Totals, check
@@ -27,12 +28,13 @@ from submeter.ledger.records import (
     Session,
     series_values,
 )
-from submeter.ledger.rows import LEVELS, Row, Sealed, encode, genesis, open_hash
+from submeter.ledger.rows import LEVELS, Row, Sealed, add_all, encode, genesis, open_hash
 from submeter.ledger.schema import chained, note_hash
 from submeter.ledger.states import state_text
 from submeter.model import (
     Account,
     Checkpoint,
+    Component,
     GpuInfo,
     Interval,
     Method,
@@ -68,6 +70,14 @@ class Writer(Protocol):
 
 
 @dataclass(slots=True)
+class _Work:
+    """Work that was done, as facts of a row, and what its sources had then counted."""
+
+    facts: dict[str, int] = field(default_factory=dict)
+    marks: dict[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class _GpuBook:
     """One GPU: its chain, and what is to be added to it."""
 
@@ -77,6 +87,9 @@ class _GpuBook:
     held: list[Row] = field(default_factory=list)  # until an interval with a state comes
     ready: list[Row] = field(default_factory=list)
     sealed: list[tuple[int, Sealed]] = field(default_factory=list)  # (number of commit, row)
+    done: _Work = field(default_factory=_Work)  # for the next entry
+    held_marks: dict[str, Mapping[str, int]] = field(default_factory=dict)
+    ready_marks: dict[str, Mapping[str, int]] = field(default_factory=dict)
     state: str = ""
     open: Open | None = None  # changed since the last commit that was written
     open_since: int = 0
@@ -99,6 +112,9 @@ class DurableLedger:
         self._shown_as: dict[int, Account] = {}
         self._books: dict[str, _GpuBook] = {}
         self._live = Live(loaded.counts)
+        self._series_of: dict[tuple[str, Owner], int] = {}
+        self._marks = {source: dict(values) for source, values in loaded.marks.items()}
+        self._marked = 0  # the number of the commit that changed them; 0: all are written
         self._views: dict[int, View] = {}
         for series in loaded.series.values():
             self._know(series)
@@ -143,6 +159,33 @@ class DurableLedger:
         """The same of all groups, GPUs that are gone included."""
         return self._durable.counts
 
+    def book_work(
+        self,
+        gpu_uuid: str,
+        owner: Owner,
+        done: Mapping[str, int],
+        marks: Mapping[str, Mapping[str, int]],
+    ) -> None:
+        """Books how much work somebody did, by unit, with the GPU's next interval. ``marks``: by
+        source, what it has counted with this; they become durable together with it, so whoever
+        goes on from them neither loses nor doubles any. An empty mark forgets a source."""
+        each = self._book(gpu_uuid)
+        if done:
+            number = self._series_of.get((gpu_uuid, owner))
+            if number is None:
+                account = Account(gpu_uuid, "", Component.DYNAMIC, owner)
+                number = self._admit(account, Method.EXCLUSIVE).id
+            add_all(each.done.facts, {fact(number, unit): n for unit, n in done.items() if n})
+        each.done.marks.update(marks)
+
+    def done(self) -> Mapping[tuple[Owner, str], int]:
+        """How much work was done since the ledger began, by owner and unit, as far as durable."""
+        return self._durable.done
+
+    def marks(self) -> Mapping[str, Mapping[str, int]]:
+        """What each source had counted when the last agent stopped."""
+        return self._loaded.marks
+
     def checkpoint(self, gpu_uuid: str) -> Checkpoint | None:
         """Where the last agent's meter stopped; None if that says nothing to this one."""
         book = self._books.get(gpu_uuid)
@@ -175,11 +218,16 @@ class DurableLedger:
             energy[series.id] = energy.get(series.id, 0) + energy_uj
             shown_as = self._shown_as[series.id]
             shown.append(posting if series.shown else Posting(shown_as, method, energy_uj))
+        add_all(row.facts, each.done.facts)
+        each.held_marks.update(each.done.marks)
+        each.done = _Work()
         each.held.append(row)
         if interval.state is not None:
             each.state = state_text(interval.state)
             each.ready.extend(each.held)
             each.held.clear()
+            each.ready_marks.update(each.held_marks)
+            each.held_marks.clear()
         return tuple(shown)
 
     def commit(self, now_ns: int, wall_ns: int) -> None:
@@ -269,6 +317,7 @@ class DurableLedger:
             account = account._replace(owner=Owner(account.owner.phase, workload=OTHER))
             self._live.folded.add(series.account)
         self._shown_as[series.id] = account
+        self._series_of.setdefault((account.gpu_uuid, series.account.owner), series.id)
         self._live.know(series, account)
 
     def _chain(self, table: str, values: tuple[object, ...]) -> None:
@@ -287,12 +336,22 @@ class DurableLedger:
             entry.end_wall_ns = entry.end_ns + offset_ns
             each.sealed.extend((self._number, row) for row in each.book.add(entry))
         each.ready.clear()
+        self._take_marks(each)
         row = each.book.open
         assert row is not None
         body = encode(row, compact=False)
         digest = open_hash(each.book.tips[0].hash, each.gpu.id, row.start_s, body, each.state)
         each.open = Open(each.gpu.id, row.start_s, body, each.state, digest)
         each.open_since = self._number
+
+    def _take_marks(self, each: _GpuBook) -> None:
+        for source, values in each.ready_marks.items():
+            self._marked = self._number
+            if values:
+                self._marks[source] = dict(values)
+            else:
+                self._marks.pop(source, None)
+        each.ready_marks.clear()
 
     def _commit(self, now_s: int) -> Commit:
         books = self._books.values()
@@ -303,12 +362,14 @@ class DurableLedger:
             chained=tuple(row for _, row in self._chained),
             sealed=tuple(row for each in books for _, row in each.sealed),
             opens=tuple(each.open for each in books if each.open is not None),
-            notes=(self._note(),) if self._counted else (),
+            notes=(
+                *((self._note(PREFIX, counts_text(self._live.counts.totals)),) * self._counted),
+                *((self._note(MARKS, marks_text(self._marks)),) * bool(self._marked)),
+            ),
         )
 
-    def _note(self) -> Note:
-        name = PREFIX + self._session.backend
-        body = counts_text(self._live.counts.totals)
+    def _note(self, prefix: str, body: str) -> Note:
+        name = prefix + self._session.backend
         return Note(name, body, note_hash(self._loaded.ledger_id, name, body))
 
     def _keep_view(self) -> None:
@@ -327,6 +388,8 @@ class DurableLedger:
             del self._views[number]
         self._gpus = [each for each in self._gpus if each[0] > written]
         self._chained = [each for each in self._chained if each[0] > written]
+        if self._marked <= written:
+            self._marked = 0
         for book in self._books.values():
             book.sealed = [row for row in book.sealed if row[0] > written]
             if book.open_since <= written:

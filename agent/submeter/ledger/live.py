@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from submeter.ledger.counts import Counts, Table
+from submeter.ledger.done import done_of
 from submeter.ledger.memory import Totals
 from submeter.ledger.records import Series
 from submeter.ledger.rows import Row
-from submeter.model import Account, Method, SuspectReason, UnmeteredReason
+from submeter.model import Account, Method, Owner, SuspectReason, UnmeteredReason
 
 _METHODS: Final = tuple(Method)
 
@@ -56,6 +57,8 @@ class View:
     gpus: Mapping[str, Totals]
     folded: int
     counts: Table
+    done: Mapping[tuple[Owner, str], int]
+    """How much work was done: by owner and unit."""
 
 
 class Live:
@@ -70,6 +73,8 @@ class Live:
         self._energy_uj: list[int] = []  # by number of the account
         self._by_method_uj: dict[str, list[int]] = {}
         self._places: dict[int, tuple[int, int]] = {}  # series → numbers of account and method
+        self._owners: dict[int, Owner] = {}
+        self._done: dict[tuple[Owner, str], int] = {}
 
     def know(self, series: Series, shown_as: Account) -> None:
         """From now on the series can be added to."""
@@ -77,6 +82,7 @@ class Live:
         if number == len(self._energy_uj):
             self._energy_uj.append(0)
         self._places[series.id] = (number, _METHODS.index(series.method))
+        self._owners[series.id] = shown_as.owner
 
     def add(self, gpu_uuid: str, row: Row) -> None:
         """Adds what a GPU used."""
@@ -90,7 +96,12 @@ class Live:
             total_uj += gained_uj
         totals.energy_uj += total_uj
         for name, amount in row.facts.items():
-            _add_fact(totals, name, amount)
+            done = done_of(name)
+            if done is None:
+                _add_fact(totals, name, amount)
+            elif done.series in self._owners:
+                key = self._owners[done.series], done.unit
+                self._done[key] = self._done.get(key, 0) + amount
 
     def view(self) -> View:
         """All totals, not to change with these."""
@@ -100,7 +111,7 @@ class Live:
             by_method = zip(_METHODS, self._by_method_uj[uuid], strict=True)
             copied.by_method_uj = {method: uj for method, uj in by_method if uj}
         sums = _Sums(self.numbers, self._energy_uj)
-        return View(sums, gpus, len(self.folded), self.counts.copy())
+        return View(sums, gpus, len(self.folded), self.counts.copy(), self._done.copy())
 
 
 def _add_fact(totals: Totals, name: str, amount: int) -> None:

@@ -6,6 +6,7 @@ from typing import cast
 from submeter.ledger import chains
 from submeter.ledger.book import Tip
 from submeter.ledger.counts import PREFIX, parse_counts
+from submeter.ledger.done import MARKS, parse_marks
 from submeter.ledger.records import Gpu, GpuHistory, Loaded, Series, Session
 from submeter.ledger.rows import (
     LEVELS,
@@ -33,8 +34,9 @@ def load(connection: sqlite3.Connection, backend: str) -> Loaded:
     loaded.gpu_count = max((gpu.id for gpu in known), default=0)
     uuids = {gpu.id: gpu.uuid for gpu in known}
     ours = {gpu.id for gpu in known if gpu.backend == backend}
-    counts = chains.notes(connection, loaded.ledger_id).get(PREFIX + backend)
-    loaded.counts = {} if counts is None else parse_counts(counts)
+    notes = chains.notes(connection, loaded.ledger_id)
+    loaded.counts = parse_counts(notes.get(PREFIX + backend, "{}"))
+    loaded.marks = parse_marks(notes.get(MARKS + backend, "{}"))
     boots: dict[int, str] = {}
     for table in CHAINED:
         loaded.tips[table] = chain_start(loaded.ledger_id, table)

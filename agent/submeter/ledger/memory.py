@@ -64,6 +64,7 @@ class Ledger:
         self.since_wall_ns: int | None = None
         """When it began: here nobody says."""
         self._counts = Counts({})
+        self._done: dict[tuple[Owner, str], int] = {}
 
     @property
     def folded_series(self) -> int:
@@ -89,6 +90,25 @@ class Ledger:
     def all_counts(self) -> Mapping[str, Mapping[str, int]]:
         """The same of all groups."""
         return self._counts.totals
+
+    def book_work(
+        self,
+        gpu_uuid: str,  # noqa: ARG002
+        owner: Owner,
+        done: Mapping[str, int],
+        marks: Mapping[str, Mapping[str, int]],  # noqa: ARG002
+    ) -> None:
+        """Books how much work somebody did, by unit."""
+        for unit, amount in done.items():
+            _add(self._done, (owner, unit), amount)
+
+    def done(self) -> Mapping[tuple[Owner, str], int]:
+        """How much work was done, by owner and unit."""
+        return dict(self._done)
+
+    def marks(self) -> Mapping[str, Mapping[str, int]]:
+        """None: nobody was here before."""
+        return {}
 
     def checkpoint(self, gpu_uuid: str) -> Checkpoint | None:  # noqa: ARG002
         """None: nobody was here before."""

@@ -26,6 +26,7 @@ What else a piece says: ``metered_ns`` (time whose energy is known), and its ``f
 | ``unobserved``      | ns that only the hardware counter covers (the agent was down, suspended)  |
 | ``clock_unsynced``  | rows that were labelled by a clock not set yet; their pieces have labels  |
 |                     | from later in the same boot, where there are any                          |
+| ``done.SERIES.UNIT``| how much work the owner of that series did (see `done`)                    |
 | ``jitters`` …       | how often the counter fell a little, restarted, stood still               |
 
 Energies of one GPU of one backend: ``series.account.gpu_uuid`` is in `Piece.gpu`, too. By default

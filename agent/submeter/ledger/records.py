@@ -113,6 +113,7 @@ class Loaded:
     reversed: list[tuple[int, int, int]] = field(default_factory=list)  # GPU, row, series
     tips: dict[str, bytes] = field(default_factory=dict)  # ends of the chained tables
     counts: dict[str, dict[str, int]] = field(default_factory=dict)  # see counts.py
+    marks: dict[str, dict[str, int]] = field(default_factory=dict)  # see done.py
 
 
 def series_values(series: Series) -> tuple[object, ...]:

@@ -133,6 +133,7 @@ FACTS: Final = (
     "jitters",
     "resets",
     "stalls",
+    "done.",  # + series + "." + unit: how much work was done (done.py)
 )
 
 

@@ -7,6 +7,7 @@ GPU is what it was.
 from typing import Final
 
 from submeter.ledger.book import Book, Tip
+from submeter.ledger.done import renamed as renamed_facts
 from submeter.ledger.parts import like, parts
 from submeter.ledger.proof import Tell
 from submeter.ledger.records import (
@@ -133,6 +134,7 @@ def _renamed(row: Row, names: dict[int, int]) -> Row:
         new = names.get(old, names[_NOBODYS])
         energy[new] = energy.get(new, 0) + energy_uj
     row.energy_uj = energy
+    row.facts = renamed_facts(row.facts, names, names[_NOBODYS])
     return row
 
 

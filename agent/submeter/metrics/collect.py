@@ -18,6 +18,13 @@ Key = TypeVar("Key", bound=str)
 SOURCES: Final = ("none", "recognised", "rule", "declared")
 """Where a phase may come from, weakest first."""
 
+TOKENS: Final = {"prompt_tokens": "prompt", "generation_tokens": "generation", "tokens": ""}
+"""Units that are tokens: their kind, "" where nobody told prompt and generation apart."""
+
+REQUESTS: Final = {"requests": ""}
+UNCOUNTED: Final = {"uncounted_ns": ""}
+_TOLD_APART: Final = TOKENS.keys() | REQUESTS.keys() | UNCOUNTED.keys()
+
 CONFIDENCES: Final = ((0.8, "high"), (0.5, "medium"), (0.0, "low"))
 """Words for a confidence, so that a label doesn't change with every hundredth."""
 
@@ -58,6 +65,20 @@ def footprint(kind: str) -> Collect:
         for (of_kind, currency, phase), amount in snapshot.footprint.items():
             if of_kind == kind:
                 yield ((currency, phase) if currency else (phase,)), amount
+
+    return collect
+
+
+def done(units: Mapping[str, str] | None = None, *, kind: bool = False) -> Collect:
+    """One sample per owner of how much work of these units was done, with the unit's own label if
+    ``kind``; without units: of all that no other metric has, by unit."""
+
+    def collect(snapshot: Snapshot) -> Iterator[Sample]:
+        for (owner, unit), amount in snapshot.done.items():
+            if units is None and unit not in _TOLD_APART:
+                yield (*owner, unit), amount
+            elif units is not None and unit in units:
+                yield ((*owner, units[unit]) if kind else tuple(owner)), amount
 
     return collect
 

@@ -21,6 +21,7 @@ NANO: Final = 9
 
 _GPU = ("gpu", "uuid")
 _NAMES = ("workload", "user", "namespace", "pod", "container", "job")
+_OWNER = ("phase", *_NAMES)
 _PYTHON = ".".join(str(part) for part in sys.version_info[:3])
 
 
@@ -207,6 +208,37 @@ METRICS: Final = (
         "submeter_footprint_factor_age_seconds", GAUGE, "seconds", ("quantity",),
         "How long ago the factor in use was measured; only of those that are asked for live.",
         samples=lambda s: (((what,), age_s) for what, age_s in s.factor_ages_s),
+    ),
+    Metric(
+        "submeter_tokens_total", COUNTER, "", (*_OWNER, "kind"),
+        "Tokens that a workload processed, as its server or the job itself counts them: prompt,"
+        " generation, or no kind where nobody tells them apart.",
+        samples=of.done(of.TOKENS, kind=True),
+    ),
+    Metric(
+        "submeter_requests_total", COUNTER, "", _OWNER,
+        "Requests that a workload answered, as its server or the job itself counts them.",
+        samples=of.done(of.REQUESTS),
+    ),
+    Metric(
+        "submeter_work_units_total", COUNTER, "", (*_OWNER, "unit"),
+        "Other work that was done, in units that the job or its server names: steps, inferences.",
+        samples=of.done(),
+    ),
+    Metric(
+        "submeter_work_uncounted_seconds_total", COUNTER, "seconds", _OWNER,
+        "Time in which a workload that tells its work used energy, and how much it did is not"
+        " known: before it was first asked, before a counter restarted or went away.",
+        NANO, of.done(of.UNCOUNTED),
+    ),
+    Metric(
+        "submeter_work_server_up", GAUGE, "", ("address", "server", "workload", "trouble"),
+        "1 while a server that is asked how much it does was counted when last asked; else why"
+        " not.",
+        samples=lambda s: (
+            ((each.address, each.server, each.workload, each.trouble), int(each.up))
+            for each in s.work_servers
+        ),
     ),
     Metric(
         "submeter_node_power_budget_watts", GAUGE, "watts", (),

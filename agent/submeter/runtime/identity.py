@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -10,16 +11,18 @@ from submeter.client.protocol import SOCKET_NAME, SYSTEM_SOCKET
 from submeter.clock import Clock
 from submeter.config import Config
 from submeter.errors import ListenFailed
-from submeter.model import Owner, ProcessFacts, Verdict
+from submeter.model import Owner, ProcessFacts, ProcessView, Verdict
 from submeter.runtime.address import listening
 from submeter.runtime.labels import Answer, LabelServer
 from submeter.runtime.levels import LevelPage
 from submeter.runtime.pods import Names, PodWatch
+from submeter.runtime.throughput import WorkWatch, looking
+from submeter.throughput.workbook import Workbook
 from submeter.workloads import ProcessTable, ProcfsSource
 from submeter.workloads.containers import ContainerNames
 from submeter.workloads.labels import Labels
 from submeter.workloads.naming import JobOf, Locate, by_cgroup, owner
-from submeter.workloads.operator import compiled, judge, workload
+from submeter.workloads.operator import Rule, compiled, judge, workload
 from submeter.workloads.placement import placement
 from submeter.workloads.pods import PodNames
 from submeter.workloads.slurm import SlurmJobs, available, listing
@@ -33,16 +36,38 @@ def process_table(
     config: Config, processes: ProcessSource, labels: Labels, locate: Locate, job_of: JobOf
 ) -> ProcessTable:
     """The table of a running agent, with the operator's rules and what jobs say themselves."""
-    rules = tuple(
-        compiled(f"rule {number}", rule.patterns, rule.phase, rule.workload)
-        for number, rule in enumerate(config.classify.rule, start=1)
-    )
+    rules = _rules(config)
 
     def name(facts: ProcessFacts, verdict: Verdict) -> Owner:
         ruled = workload(rules, facts, locate)
         return owner(facts, verdict, locate=locate, job_of=job_of, ruled=ruled)
 
     return ProcessTable(processes, judge=judge(rules, locate), name=name, labels=labels)
+
+
+def _rules(config: Config) -> tuple[Rule, ...]:
+    return tuple(
+        compiled(f"rule {number}", rule.patterns, rule.phase, rule.workload)
+        for number, rule in enumerate(config.classify.rule, start=1)
+    )
+
+
+def work_watch(
+    config: Config,
+    clock: Clock,
+    processes: ProcessSource,
+    locate: Locate,
+    *,
+    views: Callable[[], Iterable[ProcessView]],
+    workbook: Workbook,
+) -> WorkWatch:
+    """Asks servers how much they do; finds them itself where there are real processes.
+
+    Raises InputError for an address that can't be asked."""
+    look = None
+    if isinstance(processes, ProcfsSource):
+        look = looking(processes, judge(_rules(config), locate))
+    return WorkWatch(config, clock, views, workbook, look)
 
 
 def places(config: Config, processes: ProcessSource) -> tuple[PodWatch | None, Locate, JobOf]:
@@ -70,7 +95,13 @@ def places(config: Config, processes: ProcessSource) -> tuple[PodWatch | None, L
 
 
 def label_server(
-    config: Config, labels: Labels, clock: Clock, answer: Answer, levels: LevelPage
+    config: Config,
+    labels: Labels,
+    clock: Clock,
+    answer: Answer,
+    *,
+    levels: LevelPage,
+    workbook: Workbook,
 ) -> LabelServer | None:
     """Listens for jobs; None, said in the log, where that can't be: metering goes on without.
 
@@ -83,7 +114,9 @@ def label_server(
         _log.warning("jobs can't label themselves: %s", error)
         return None
     processes = ProcfsSource(read_environ=False)
-    return LabelServer(server, labels, processes, clock, answer, page=levels.hand_out)
+    return LabelServer(
+        *(server, labels, processes, clock, answer), page=levels.hand_out, hear=workbook.hear
+    )
 
 
 def socket_path(config: Config) -> Path:

@@ -19,10 +19,11 @@ from typing import Any, Final, NamedTuple
 
 from submeter.backends import ProcessSource
 from submeter.client.page import PAGE_BYTES
-from submeter.client.protocol import MAX_FRAME, PHASES, frame
+from submeter.client.protocol import MAX_FRAME, MOST_UNITS, PHASES, frame
 from submeter.clock import Clock
 from submeter.model import Phase, ProcessKey
-from submeter.units import NS_PER_S
+from submeter.throughput.source import Heard, Source, began_ns, process_id
+from submeter.units import MOST_WORK, NS_PER_S, is_unit
 from submeter.workloads.labels import Labels
 from submeter.workloads.naming import tidy
 
@@ -40,6 +41,7 @@ _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 SERVED: Final = ("labelled", "answered")
 REASONS: Final = (
     "connections",
+    "done",
     "foreign",
     "frame",
     "garbage",
@@ -99,8 +101,11 @@ class LabelServer:
         answer: Answer,
         *,
         page: Callable[[int], int | None] = lambda _now_ns: None,
+        hear: Callable[[Heard], None] = lambda _heard: None,
     ) -> None:
-        """``page``: from the time to a descriptor that readers of levels are given."""
+        """``page``: from the time to a descriptor that readers of levels are given; ``hear`` is
+        told how much work a job has done."""
+        self._hear_work = hear
         self._counts = dict.fromkeys(((what, "") for what in SERVED), 0)
         self._counts.update((("refused", reason), 0) for reason in REASONS)
         self._listening = listening
@@ -219,8 +224,11 @@ class LabelServer:
 
     def _label(self, fields: Mapping[str, Any], peer: _Peer) -> None:
         phase, workload = fields.get("phase"), fields.get("workload")
+        if "done" in fields:
+            self._note_work(fields["done"], peer)
+            return
         if phase is None and workload is None:
-            raise Refused("unknown", "expected phase, workload or ask")
+            raise Refused("unknown", "expected phase, workload, done or ask")
         if phase is not None and phase != "" and phase not in PHASES:
             raise Refused("phase", f"phase is one of {', '.join(PHASES)}")
         if workload is not None and not isinstance(workload, str):
@@ -241,6 +249,21 @@ class LabelServer:
         )
         if not noted:
             raise Refused("quota", "too many labelled processes")
+
+    def _note_work(self, done: object, peer: _Peer) -> None:
+        """How much the peer itself has done since it began, by unit."""
+        if not isinstance(done, dict) or len(done) > MOST_UNITS:
+            raise Refused("done", f"done is an object of at most {MOST_UNITS} units")
+        for unit, amount in done.items():
+            if not is_unit(unit) or type(amount) is not int or not 0 <= amount < MOST_WORK:
+                raise Refused("done", "a unit is a lower-case word, its amount a whole number")
+        key = self._self(peer)
+        if key is None:
+            key = peer.key = self._whose(peer.who.pid, peer.who)
+            peer.known = True
+        source = Source(process_id(key), (key,), started_ns=began_ns(key))
+        counts = {f"{unit}:": amount for unit, amount in done.items()}
+        self._hear_work(Heard(source, self._clock.boottime_ns(), counts))
 
     def _self(self, peer: _Peer) -> ProcessKey | None:
         """Who speaks, if it is who spoke before: looked up once for all lines that came at once."""

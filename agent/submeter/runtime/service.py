@@ -31,22 +31,25 @@ from submeter.ledger.opening import open_store
 from submeter.ledger.records import Session
 from submeter.ledger.retention import Keep
 from submeter.metrics.collect import powers_mw
-from submeter.model import Reading, Snapshot
+from submeter.model import ProcessView, Reading, Snapshot
 from submeter.runtime.agent import Agent
 from submeter.runtime.answers import answers
 from submeter.runtime.assembly import backend_of, clock_of, pacer_of
 from submeter.runtime.committing import Committer
 from submeter.runtime.ending import Ending
 from submeter.runtime.footprint import LiveIntensity, place_of, pricer_of, rows_of
-from submeter.runtime.identity import label_server, places, process_table
+from submeter.runtime.identity import label_server, places, process_table, work_watch
 from submeter.runtime.labels import LabelServer
 from submeter.runtime.levels import LevelPage
 from submeter.runtime.notify import Heart, reloading, service_manager
 from submeter.runtime.outlets import Outlet, close, finish
+from submeter.runtime.pods import PodWatch
 from submeter.runtime.renewal import Reload, begin_anew, refusal
 from submeter.runtime.state import boot_id, held
+from submeter.runtime.throughput import WorkWatch
 from submeter.sampling.node import Node
 from submeter.settlement import About, Settlement
+from submeter.throughput.workbook import Workbook
 from submeter.units import UJ_PER_J, decimal
 from submeter.web.app import routes
 from submeter.web.broadcast import Broadcast
@@ -160,7 +163,18 @@ class Service:
         if place is not None:
             every_s = config.footprint.live_interval_s
             self._live = LiveIntensity(place, every_s, config.state_dir, clock, pricer)
-        settlement = Settlement(about, ledger, table, self._node.watches, pricer)
+        self._workbook = Workbook(ledger, clock.boottime_ns())
+        self._work_watch = work_watch(
+            config,
+            clock,
+            backend.processes,
+            locate,
+            views=self._views,
+            workbook=self._workbook,
+        )
+        settlement = Settlement(
+            about, ledger, table, self._node.watches, pricer, workbook=self._workbook
+        )
         self._agent = Agent(
             clock,
             self._node,
@@ -190,7 +204,12 @@ class Service:
                 self._listeners.append(outlet.offer)
         answer = answers(self._snapshot, self._node.watches, user_name)
         self._label_server = label_server(
-            self._config, self._labels, self._clock, answer, self._levels
+            self._config,
+            self._labels,
+            self._clock,
+            answer,
+            levels=self._levels,
+            workbook=self._workbook,
         )
         table = routes(
             self._snapshot,
@@ -227,9 +246,8 @@ class Service:
             thread.start()
             for outlet in self._outlets:
                 outlet.start()
-            for helper in (self._label_server, self._pod_watch, self._live):
-                if helper is not None:
-                    helper.start()
+            for helper in self._helpers():
+                helper.start()
             self._committer.start()
             self._agent.start(give_up=self._config.require_gpu)
             gc.collect()
@@ -282,9 +300,8 @@ class Service:
                 self._server.close()
         for workers in (self._login_workers, self._reader):
             workers.shutdown(wait=False, cancel_futures=True)
-        for helper in (self._label_server, self._pod_watch, self._live):
-            if helper is not None:
-                helper.stop()
+        for helper in self._helpers():
+            helper.stop()
         self._levels.close()
         finish(self._outlets, None)
         close(self._outlets, self._clock, _LAST_PUSH_S)
@@ -293,6 +310,15 @@ class Service:
         """A sensor's new value, to the page, the jobs that measure themselves, and exporters."""
         for listener in self._listeners:
             listener(uuid, reading)
+
+    def _helpers(self) -> list[LabelServer | PodWatch | LiveIntensity | WorkWatch]:
+        helpers = (self._label_server, self._pod_watch, self._live, self._work_watch)
+        return [helper for helper in helpers if helper is not None]
+
+    def _views(self) -> list[ProcessView]:
+        snapshot = self._agent.snapshot
+        gpus = () if snapshot is None else snapshot.gpus
+        return [view for gpu in gpus for view in gpu.processes]
 
     def _snapshot(self) -> Snapshot | None:
         return self._agent.snapshot

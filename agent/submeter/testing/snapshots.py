@@ -27,6 +27,7 @@ from submeter.model import (
     SuspectReason,
     UnmeteredReason,
     Verdict,
+    WorkServer,
 )
 from submeter.units import NS_PER_S, US_PER_S
 
@@ -106,6 +107,18 @@ def node(sequence: int = 1, *, second_gpu_up: bool = True, notice: str = "") -> 
             ExporterState("prometheus", True, 240, 0, 2_412_345, WALL_NS - 15 * NS_PER_S),
         ),
         since_wall_ns=WALL_NS - 90 * 86_400 * NS_PER_S,
+        done={
+            (SERVER, "prompt_tokens"): 18_542_000,
+            (SERVER, "generation_tokens"): 2_431_010,
+            (SERVER, "requests"): 11_180,
+            (SERVER, "uncounted_ns"): 15_000_000_000,
+            (TRAINER, "tokens"): 7_000_000_000,
+            (TRAINER, "steps"): 21_000,
+        },
+        work_servers=(
+            WorkServer("http://127.0.0.1:8000/metrics", "vllm", "vllm", True),
+            WorkServer("http://10.0.3.4:3000/metrics", "", "tgi", False, "slow"),
+        ),
         notice=notice,
     )
 

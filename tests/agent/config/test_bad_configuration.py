@@ -10,7 +10,7 @@ from submeter.errors import EXIT_USAGE, InputError
 ENVIRON = {"HOME": "/home/somebody"}
 TOP = (
     "known are backend, classify, exporters, footprint, ledger, max_series, mock, node, replay, "
-    "require_gpu, sampling, settle, state_dir, web"
+    "require_gpu, sampling, settle, state_dir, throughput, web"
 )
 RATE = 'sampling.rate_hz must be "auto" or a number from 0.1 to 200 (Hz), found'
 INTERVAL = "settle.interval_s must be a number from 0.1 to 60 (s), found"

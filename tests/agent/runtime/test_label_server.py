@@ -19,6 +19,7 @@ from submeter.model import Phase, ProcessFacts, ProcessKey
 from submeter.runtime import labels as labels_module
 from submeter.runtime.address import listening
 from submeter.runtime.labels import CONNECTIONS, LabelServer, Who
+from submeter.throughput.source import Heard
 from submeter.workloads.labels import LIMIT, PER_USER, Labels
 
 ME = ProcessKey("boot", os.getpid(), 1)
@@ -47,12 +48,14 @@ class Stage:
         self.path = path
         self.labels = Labels()
         self.people = People()
+        self.heard: list[Heard] = []
         self.server = LabelServer(
             listening(path, None),
             self.labels,
             self.people,
             SystemClock(),
             lambda fields, who: {"echo": who.uid} if fields["ask"] == "who" else None,
+            hear=self.heard.append,
         )
         self.server.start()
 
@@ -292,3 +295,28 @@ def _wait(condition: Callable[[], bool]) -> None:
             pass
         time.sleep(0.02)
     raise AssertionError
+
+
+def test_a_job_says_how_much_it_has_done(stage: Stage) -> None:
+    stage.say({"done": {"tokens": 8192, "steps": 1}}, {"ask": "who"})
+    assert stage.heard[0].source.holders == (ME,)
+    assert stage.heard[0].counts == {"tokens:": 8192, "steps:": 1}
+    assert stage.server.requests()["labelled", ""] == 1
+
+
+@pytest.mark.parametrize(
+    "done",
+    [
+        [],
+        {"Tokens": 1},
+        {"uncounted_ns": 1},
+        {"tokens": -1},
+        {"tokens": 1.5},
+        {"tokens": True},
+        {"tokens": 10**18},
+        {f"unit{number}": 1 for number in range(9)},
+    ],
+)
+def test_what_is_no_work_is_refused(stage: Stage, done: object) -> None:
+    assert stage.say({"done": done})[0]["reason"] == "done"
+    assert stage.heard == []

@@ -86,7 +86,7 @@ def figures(text: str, name: str) -> dict[tuple[str, str, str], Decimal]:
     found: dict[tuple[str, str, str], Decimal] = {}
     for metric, labels, value in LINE.findall(text):
         if metric == name:
-            named = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+            named: dict[str, str] = dict(re.findall(r'(\w+)="([^"]*)"', labels))
             kind = named.get("kind", named.get("unit", ""))
             key = named["phase"], named["workload"], kind
             found[key] = found.get(key, Decimal()) + Decimal(value)

@@ -137,6 +137,10 @@ docs: $(VENV)/.installed-dev ## generates the documentation that comes from the 
 reliability: $(VENV)/.installed-dev tools ## measures what docs/reliability.md promises; ARGS=all or names for the long ones
 	@PYTHONPATH=reliability $(BIN)/python -m submeter_reliability $(ARGS)
 
+.PHONY: simulate
+simulate: $(VENV)/.installed-dev ## lives through random lives of a node; ARGS=--help, e.g. '--lives 1000', '--seed 7 --shrink'
+	@PYTHONPATH=reliability $(BIN)/python -m submeter_simulator $(ARGS)
+
 bench: $(VENV)/.installed-dev ## the benchmarks, one after the other
 	@for each in benchmarks/bench_*.py; do \
 	    echo "== $$each"; $(BIN)/python $$each $(ARGS) || exit 1; done

@@ -50,6 +50,8 @@ QUARTER_S: Final = 900
 quarter, so that days and hours of India or Nepal are read as fast as those of London."""
 
 NO_COUNTER: Final = -1
+MOST_COUNTER_UJ: Final = (1 << 63) - 1
+"""What a row has room for: 292 years at a kilowatt. A counter that shows more shows nonsense."""
 
 _FORMAT: Final = 1
 _WITH_QUARTERS: Final = 2

@@ -219,6 +219,7 @@ class GpuWatch:
         """The device is gone: its totals stay, its gauges go, and it is looked for again."""
         self.up = False
         self.down_reason = reason
+        self.driver_error = None
         self.latest = self.activity = self.gauges = None
         self.meter.lost(now_ns)
         self._listed = None

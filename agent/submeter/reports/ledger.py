@@ -32,6 +32,7 @@ def from_ledger(
         schedule = Schedule(question.factors, since_s, until_s)
         tally = Tally(question, found, schedule if question.factors.layers else None)
         tally.know(reader.gpus)
+        tally.name(reader.series)
         cuts = [*edges(found), *schedule.edges]
         done = _Done(reader, since_s, until_s)
         for count, piece in enumerate(reader.pieces(since_s, until_s, cuts)):

@@ -21,7 +21,8 @@ from submeter.reports.calendar import UNITS, Bucket, buckets, timeline_unit
 from submeter.reports.question import Question
 from submeter.reports.record import Origin, Quality, Report
 from submeter.reports.tally import Tally
-from submeter.units import NS_PER_S, UJ_PER_J
+from submeter.reports.work import Cell, Used, workloads
+from submeter.units import NS_PER_S, UJ_PER_J, UNCOUNTED, is_unit
 
 DEFAULT_S: Final = 86_400
 """How far back is asked where the question doesn't say."""
@@ -56,12 +57,13 @@ def from_prometheus(
     tally = Tally(question, found, schedule if constant else None)
     asking = _Asking(server(url, patience_s))
     _count(tally, _Energy(question), found or [_whole(since_s, until_s)], asking, progress)
+    work = workloads(*_work(tally, asking, since_s, until_s))
     origin, quality = _rest(tally, asking, since_s, until_s)
     if schedule.edges:
         origin = replace(origin, notes=(*origin.notes, _VARYING))
     report = tally.report(origin, quality, now_s, since_s, until_s)
     if "method" not in question.by:
-        return report
+        return replace(report, work=work)
     nothing: dict[Phase, int] = {}  # this counter doesn't say who
     return replace(report, phase_uj=nothing, layers_uj={}, workloads=(), timeline=())
 
@@ -207,7 +209,7 @@ def _rest(tally: Tally, asking: _Asking, since_s: int, until_s: int) -> tuple[Or
     stretch = f"[{until_s - since_s}s]"
 
     def ask(expression: str) -> list[Value]:
-        return asking.get(expression, lambda: asking.server.at(expression, until_s)) or []
+        return _at(asking, expression, until_s)
 
     def sums(metric: str, label: str, scale: int) -> dict[str, int]:
         found = ask(f"sum by ({label}) (increase({metric}{stretch}))")
@@ -242,6 +244,47 @@ def _rest(tally: Tally, asking: _Asking, since_s: int, until_s: int) -> tuple[Or
     return Origin(
         "prometheus", "several" if len(backends) > 1 else "".join(backends), tuple(notes)
     ), quality
+
+
+def _work(
+    tally: Tally, asking: _Asking, since_s: int, until_s: int
+) -> tuple[list[Cell], list[Used]]:
+    """How much was done, by phase and workload, and what these used."""
+    cells = []
+    for metric, label, unit_of, scale in _DONE:
+        labels = f"phase, workload, {label}" if label else "phase, workload"
+        expression = f"sum by ({labels}) (increase({metric}[{until_s - since_s}s]))"
+        for value in _at(asking, expression, until_s):
+            found = value.labels
+            unit = unit_of(found.get(label, ""))
+            if value.number and (is_unit(unit) or unit == UNCOUNTED):
+                series = _whole_owner(found.get("phase", ""), found.get("workload", ""))
+                cells.append(Cell(0, series, unit, round(value.number * scale)))
+    used = [
+        Used(0, _whole_owner(phase, use.workload), energy_uj)
+        for use in tally.workloads()
+        for phase, energy_uj in use.energy_uj.items()
+    ]
+    return cells, used
+
+
+def _at(asking: _Asking, expression: str, until_s: int) -> list[Value]:
+    return asking.get(expression, lambda: asking.server.at(expression, until_s)) or []
+
+
+def _whole_owner(phase: str, workload: str) -> Series:
+    owner = Owner(_named(Phase, phase, Phase.UNKNOWN), workload)
+    return Series(0, 0, Account("", "", Component.DYNAMIC, owner), Method.EXCLUSIVE)
+
+
+_KINDS: Final = {"prompt": "prompt_tokens", "generation": "generation_tokens", "": "tokens"}
+_DONE: Final[tuple[tuple[str, str, Callable[[str], str], int], ...]] = (
+    ("submeter_tokens_total", "kind", lambda kind: _KINDS.get(kind, ""), 1),
+    ("submeter_requests_total", "", lambda _: "requests", 1),
+    ("submeter_work_units_total", "unit", lambda unit: unit, 1),
+    ("submeter_work_uncounted_seconds_total", "", lambda _: UNCOUNTED, NS_PER_S),
+)
+"""Metric, label that says of which unit, unit of its value, scale of the number."""
 
 
 def _name(tally: Tally, names: dict[str, str]) -> None:

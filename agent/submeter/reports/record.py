@@ -8,6 +8,7 @@ from submeter.model import Method, Phase
 from submeter.reports.calendar import Bucket
 from submeter.reports.priced import NOTHING, UNPRICED, Amounts, Priced
 from submeter.reports.question import Question
+from submeter.reports.work import Done, WorkDone
 
 
 class Row(NamedTuple):
@@ -15,6 +16,7 @@ class Row(NamedTuple):
 
     values: tuple[str, ...]
     energy_uj: int
+    work: tuple[Done, ...] = ()  # where all keys are of owners and times
 
 
 class GpuUse(NamedTuple):
@@ -108,6 +110,7 @@ class Report:
     phase_uj: Mapping[Phase, int] = field(default_factory=dict)
     layers_uj: Mapping[str, int] = field(default_factory=dict)  # see `tally.LAYERS`
     workloads: tuple[WorkloadUse, ...] = ()  # who used most, first
+    work: tuple[WorkDone, ...] = ()  # what workloads told of, by phase, workload and unit
     timeline: tuple[Stretch, ...] = ()  # empty unless asked for
     priced: Priced = UNPRICED
 

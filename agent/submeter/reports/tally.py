@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from submeter import __version__
 from submeter.footprint.rates import Schedule
+from submeter.ledger.done import done_of
 from submeter.ledger.pieces import Piece
 from submeter.ledger.records import Gpu, Series
 from submeter.model import Component, Method, Phase
@@ -15,6 +16,8 @@ from submeter.reports.calendar import UNITS, Bucket
 from submeter.reports.priced import Cell, Priced, priced
 from submeter.reports.question import Question
 from submeter.reports.record import GpuUse, Origin, Quality, Report, Row, Stretch, WorkloadUse
+from submeter.reports.work import Cell as WorkCell
+from submeter.reports.work import Done, Used, work_by, workloads
 
 NO_TIME: Final = "(time not known)"
 """Instead of an hour, day or month for what was booked while the clock was not set, or was wrong by
@@ -39,6 +42,8 @@ _KEY_OF: Final[Mapping[str, Callable[[Series], str]]] = {
     "component": lambda series: str(series.account.component),
 }
 
+_OF_OWNERS: Final = frozenset(_KEY_OF) - {"gpu", "method", "component"}
+
 K = TypeVar("K")
 Group = tuple[tuple[str, ...], Phase]
 
@@ -57,7 +62,10 @@ class Tally:
     _series: dict[int, Series] = field(default_factory=dict)
     _groups: dict[int, Group] = field(default_factory=dict)
     _totals: dict[int, int] = field(default_factory=dict)
-    _cells: dict[int, dict[Group, int]] = field(default_factory=dict)
+    _cells: dict[int, dict[int, int]] = field(default_factory=dict)
+    """µJ by part of time and series."""
+    _done: dict[tuple[int, int, str], int] = field(default_factory=dict)
+    _named: Mapping[int, Series] = field(default_factory=dict)
     _gpus: dict[str, Gpu] = field(default_factory=dict)
     _gpu_uj: dict[str, int] = field(default_factory=dict)
     _facts: dict[str, int] = field(default_factory=dict)
@@ -70,21 +78,24 @@ class Tally:
             self._gpus[gpu.uuid] = gpu
             self._gpu_uj.setdefault(gpu.uuid, 0)
 
+    def name(self, series: Mapping[int, Series]) -> None:
+        """Who is behind the numbers in facts about work."""
+        self._named = series
+
     def add(self, piece: Piece) -> None:
         """Counts a piece in."""
         if piece.gpu.uuid not in self._gpus:
             self.know((piece.gpu,))
         at = self._bucket(piece.start_s)
         cell = self._cells.setdefault(at, {})
-        totals, groups = self._totals, self._groups
+        totals = self._totals
         sum_uj = 0
         for series, energy_uj in piece.energy:
             number = series.id
-            if number not in groups:
+            if number not in totals:
                 self._meet(series)
-            group = groups[number]
             totals[number] += energy_uj
-            cell[group] = cell.get(group, 0) + energy_uj
+            cell[number] = cell.get(number, 0) + energy_uj
             sum_uj += energy_uj
         if self.schedule is not None:
             part = self.schedule.part(piece.start_s)
@@ -93,10 +104,21 @@ class Tally:
                 self._parts[key] = self._parts.get(key, 0) + energy_uj
         self._gpu_uj[piece.gpu.uuid] += sum_uj
         self._metered_ns += piece.metered_ns
-        for name, amount in piece.facts.items():
-            self._facts[name] = self._facts.get(name, 0) + amount
+        self._note(at, piece.facts)
         if not piece.exact:
             self._blurred_uj += sum_uj
+
+    def _note(self, at: int, facts: Mapping[str, int]) -> None:
+        for name, amount in facts.items():
+            done = done_of(name)
+            if done is None:
+                self._facts[name] = self._facts.get(name, 0) + amount
+            elif done.series in self._named:
+                if done.series not in self._totals:
+                    self._meet(self._named[done.series])
+                self._cells.setdefault(at, {}).setdefault(done.series, 0)
+                work = at, done.series, done.unit
+                self._done[work] = self._done.get(work, 0) + amount
 
     def report(
         self,
@@ -116,6 +138,7 @@ class Tally:
             phase_uj=self.phases(),
             layers_uj=self.layers(),
             workloads=self.workloads(),
+            work=workloads(*self._work()),
             timeline=self.timeline(),
             priced=self.priced(),
         )
@@ -128,9 +151,12 @@ class Tally:
 
     def rows(self) -> tuple[Row, ...]:
         """The lines asked for: earliest first, then who used most."""
+        work = self._work_by_row()
         if not self.question.by:
-            return (Row((), self.total_uj()),)
-        return tuple(Row(values, energy_uj) for (_, values), energy_uj in self._ordered())
+            return (Row((), self.total_uj(), work.get((0, ()), ())),)
+        return tuple(
+            Row(key[1], energy_uj, work.get(key, ())) for key, energy_uj in self._ordered()
+        )
 
     def priced(self) -> Priced:
         """What all of it comes to."""
@@ -180,8 +206,8 @@ class Tally:
             return ()
         sums: list[dict[Phase, int]] = [defaultdict(int) for _ in self.buckets]
         for at, cell in self._cells.items():
-            for (_, phase), energy_uj in cell.items():
-                sums[max(at, 0)][phase] += energy_uj
+            for number, energy_uj in cell.items():
+                sums[max(at, 0)][self._groups[number][1]] += energy_uj
         return tuple(
             Stretch(bucket, {phase: part[phase] for phase in Phase if part.get(phase)})
             for bucket, part in zip(self.buckets, sums, strict=True)
@@ -218,12 +244,38 @@ class Tally:
         """Where each row stands in time, its values, and its energy."""
         rows: dict[tuple[int, tuple[str, ...]], int] = defaultdict(int)
         for at, cell in self._cells.items():
-            for (others, _), energy_uj in cell.items():
+            groups: dict[tuple[str, ...], int] = defaultdict(int)
+            for number, energy_uj in cell.items():
+                groups[self._groups[number][0]] += energy_uj
+            for others, energy_uj in groups.items():
                 rows[self._row_key(at, others)] += energy_uj
         return sorted(rows.items(), key=lambda item: (item[0][0], -item[1], item[0][1]))
 
+    def _work(self) -> tuple[list[WorkCell], list[Used]]:
+        """What was done, and what everybody used who may have done it."""
+        cells = [
+            WorkCell(at, self._named[number], unit, count)
+            for (at, number, unit), count in self._done.items()
+        ]
+        if not cells:
+            return [], []
+        return cells, [
+            Used(at, self._series[number], energy_uj)
+            for at, cell in self._cells.items()
+            for number, energy_uj in cell.items()
+        ]
+
+    def _work_by_row(self) -> dict[tuple[int, tuple[str, ...]], tuple[Done, ...]]:
+        """By line, where lines tell owners apart and nothing below them."""
+        if not set(self.question.by) <= _OF_OWNERS | set(UNITS):
+            return {}
+        return work_by(*self._work(), lambda at, series: self._row_key(at, self._values(series)))
+
+    def _values(self, series: Series) -> tuple[str, ...]:
+        return tuple(_KEY_OF[key](series) for key in self.question.by if key not in UNITS)
+
     def _meet(self, series: Series) -> None:
-        values = tuple(_KEY_OF[key](series) for key in self.question.by if key not in UNITS)
+        values = self._values(series)
         self._groups[series.id] = (values, series.account.owner.phase)
         self._series[series.id] = series
         self._totals[series.id] = 0

@@ -1,5 +1,6 @@
 """Integers in, figures for people out: rounded, but so that shown parts add up to the shown sum."""
 
+import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -78,6 +79,18 @@ def powers(parts_mw: Sequence[int]) -> tuple[list[str], str]:
 def energy(energy_uj: int) -> str:
     """One energy, in the unit that suits it."""
     return energies([energy_uj])[0][0]
+
+
+_SMALL_UNITS: Final = ((1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"))
+
+
+def per_unit(joules: float | None) -> str:
+    """Joules for one of something, to three digits."""
+    if joules is None:
+        return UNKNOWN
+    size, unit = next((each for each in _SMALL_UNITS if joules >= each[0]), _SMALL_UNITS[-1])
+    digits = max(0, 2 - int(math.log10(max(joules / size, 1))))
+    return f"{joules / size:,.{digits}f} {unit}"
 
 
 def apportioned(parts: Sequence[int], whole: int) -> list[int]:

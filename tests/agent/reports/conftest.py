@@ -1,6 +1,6 @@
 """A small ledger on disk with known postings, to ask."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -33,7 +33,13 @@ Use = tuple[str, Phase, Component, Method, int]
 def ledger(tmp_path: Path) -> Callable[..., Path]:
     """Makes the ledger of one GPU: what was posted at which moment (seconds since 1970)."""
 
-    def make(posted: dict[int, list[Use]], *, backend: str = "nvml", gpu: str = "GPU-1") -> Path:
+    def make(
+        posted: dict[int, list[Use]],
+        *,
+        backend: str = "nvml",
+        gpu: str = "GPU-1",
+        work: Sequence[tuple[int, Owner, dict[str, int]]] = (),
+    ) -> Path:
         directory = tmp_path / "state"
         directory.mkdir(mode=0o700, exist_ok=True)
         first_ns = min(posted) * NS_PER_S
@@ -53,6 +59,9 @@ def ledger(tmp_path: Path) -> Callable[..., Path]:
                 unmetered_ns=((UnmeteredReason.GAP, 2 * NS_PER_S),),
                 state=MeterState(now_ns, now_ns, now_ns, counter),
             )
+            for at_s, owner, done in work:
+                if at_s == moment_s:
+                    books.book_work(gpu, owner, done, {})
             books.post(interval, [_posting(gpu, use) for use in uses])
             books.commit(now_ns, wall_ns)
         store.close()

@@ -20,6 +20,7 @@ from submeter.reports.moments import zone
 from submeter.reports.presentations import load
 from submeter.reports.prometheus import from_prometheus
 from submeter.reports.question import Question
+from submeter.reports.work import Done
 
 NOW_S = 1_774_827_000  # 2026-03-29 23:30 UTC
 Reply = tuple[int, dict[str, Any] | bytes]
@@ -250,3 +251,15 @@ def test_nothing_found_is_said_and_simulations_are_loud(fake: Fake) -> None:
     notices = from_prometheus(fake.url, Question(), NOW_S).origin.notices
     assert "no submeter_energy_joules_total" in notices[0]
     assert "mock, nvml" in notices[1]
+
+
+def test_what_was_done_is_asked_for_too(fake: Fake) -> None:
+    fake.on("submeter_energy_joules_total", vector((A, "100"), (B, "50")))
+    who = {"phase": A["phase"], "workload": A["workload"]}
+    fake.on("submeter_tokens_total", vector(({**who, "kind": "generation"}, "40")))
+    fake.on("submeter_work_uncounted_seconds_total", vector((who, "2.5")))
+    report = from_prometheus(fake.url, Question(), NOW_S)
+    (only,) = report.work
+    assert (only.phase, only.workload) == (A["phase"], A["workload"])
+    assert only.done == Done("generation_tokens", 40, 100_000_000)
+    assert only.uncounted_ns == 2_500_000_000

@@ -8,6 +8,7 @@ from typing import Final
 
 from submeter.model import Method, Phase
 from submeter.reports.calendar import timeline_unit
+from submeter.reports.presentations import _work
 from submeter.reports.presentations._amounts import cells, columns_of, factor_lines, text
 from submeter.reports.presentations._document import document
 from submeter.reports.presentations._plots import over_time, safe, stack
@@ -43,6 +44,7 @@ def render(report: Report, *, colour: bool = False, width: int | None = None) ->
         _head(report),
         _timeline(report),
         _workloads(report),
+        _work.section(report),
         _overhead(report),
         _meaning(report),
         _quality(report),

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from submeter.footprint.factors import LIMITS, MILLION
 from submeter.reports.priced import Amounts
 from submeter.reports.record import Quality, Report, Row
+from submeter.reports.work import Done, WorkDone
 from submeter.units import NS_PER_S, UJ_PER_WH, decimal
 
 SUFFIX: Final = ".json"
@@ -60,6 +61,7 @@ def fields(report: Report) -> dict[str, object]:
         "rows": [
             _row(report, row, each) for row, each in zip(report.rows, report.amounts(), strict=True)
         ],
+        "work": [_work_done(each) for each in report.work],
         "factors": factors(report),
         "quality": _quality(report.quality),
     }
@@ -120,6 +122,25 @@ def _row(report: Report, row: Row, priced: Amounts) -> dict[str, object]:
         "wh": row.energy_uj / UJ_PER_WH,
         "share": report.share(row.energy_uj),
         **amounts(priced),
+        **({"work": {each.unit: _done(each) for each in row.work}} if report.work else {}),
+    }
+
+
+def _work_done(work: WorkDone) -> dict[str, object]:
+    return {
+        "phase": work.phase,
+        "workload": work.workload,
+        "unit": work.done.unit,
+        **_done(work.done),
+        "uncounted_seconds": work.uncounted_ns / NS_PER_S,
+    }
+
+
+def _done(done: Done) -> dict[str, object]:
+    return {
+        "amount": done.amount,
+        "joules": None if done.energy_uj is None else joules(done.energy_uj),
+        "joules_per_unit": done.joules_per_unit,
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from submeter.columns import columns, folded
+from submeter.reports.presentations import _work
 from submeter.reports.presentations._amounts import cells, columns_of, factor_lines
 from submeter.reports.presentations._words import (
     METHODS,
@@ -28,6 +29,9 @@ def render(report: Report, *, colour: bool = False, width: int | None = None) ->
     lines = [_painted(period(report), "bold", colour=colour)]
     lines += [_painted(f"! {printable(each)}", "yellow", colour=colour) for each in _loud(report)]
     lines += ["", *_table(report, width, colour=colour), ""]
+    if report.work:
+        first, *rest = columns([list(_work.HEADINGS), *_work.rows(report)], _work.NUMBERS, width)
+        lines += [_painted(first, "bold", colour=colour), *rest, ""]
     for line in _quality(report):
         lines += [line] if width is None else folded(line, width)
     return ("\n".join(lines) + "\n").encode()
@@ -98,4 +102,5 @@ def _quality(report: Report) -> Iterator[str]:
         )
         yield f"how it was split: {parts}"
     yield from (printable(each) for each in factor_lines(report))
+    yield from (printable(each) for each in _work.limits(report))
     yield from (printable(each) for each in caveats(report))

@@ -29,6 +29,11 @@ class Estimate(NamedTuple):
     checked: str
 
     @property
+    def first_hand(self) -> bool:
+        """Whether the figure was read where it was published, and isn't only quoted."""
+        return read_at_source(self.checked)
+
+    @property
     def agrees(self) -> bool:
         """Whether every computed figure is the published one within its rounding."""
         pairs = zip(self.computed, self.published, strict=True)
@@ -44,13 +49,18 @@ class Comparator(NamedTuple):
     source: str
     checked: str
 
+    @property
+    def first_hand(self) -> bool:
+        """Whether the figure was read where it was published, and isn't only quoted."""
+        return read_at_source(self.checked)
+
 
 class Outlooks(NamedTuple):
     """The table that comes with submeter."""
 
     estimates: tuple[Estimate, ...]
     comparators: tuple[Comparator, ...]
-    inference: dict[str, Any]  # share, what, source, dated
+    inference: dict[str, Any]  # share, what, source, dated, checked
 
 
 def outlooks() -> Outlooks:
@@ -62,6 +72,11 @@ def outlooks() -> Outlooks:
         tuple(Comparator(**each) for each in table["comparator"]),
         table["inference"],
     )
+
+
+def read_at_source(checked: str) -> bool:
+    """What ``checked`` says: a statistic was read at its office, all else is quoted by others."""
+    return all(part.strip().startswith("statistic") for part in checked.split(";"))
 
 
 def terawatt_hours(servers: float, watts: float) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from submeter.columns import columns
+from submeter.reports import schemas
 from submeter.reports.capacity import SHARES, STRANDED_PERCENT, Capacity
 from submeter.reports.presentations._document import document
 from submeter.reports.presentations._plots import safe
@@ -74,6 +75,11 @@ def fields(found: Capacity) -> dict[str, Any]:
             for each in found.stranded
         ],
     }
+
+
+def schema() -> dict[str, Any]:
+    """The published JSON Schema of it."""
+    return schemas.load("capacity-1")
 
 
 def as_json(found: Capacity) -> bytes:

@@ -8,11 +8,11 @@ The published schema is ``schemas/disclosure-1.schema.json``.
 import json
 from collections import Counter
 from collections.abc import Iterator
-from importlib import resources
 from typing import Any, Final
 
 from submeter.footprint.factors import Quantity
 from submeter.model import Method, Phase
+from submeter.reports import schemas
 from submeter.reports.presentations.json import amounts, factors, joules
 from submeter.reports.priced import NOTHING, Amounts
 from submeter.reports.record import Report
@@ -104,9 +104,7 @@ def as_json(report: Report) -> bytes:
 
 def schema() -> dict[str, Any]:
     """The published JSON Schema of it."""
-    text = resources.files(__package__).joinpath("schemas/disclosure-1.schema.json").read_text()
-    found: dict[str, Any] = json.loads(text)
-    return found
+    return schemas.load("disclosure-1")
 
 
 def phases(report: Report) -> Iterator[tuple[Phase, int, Amounts]]:

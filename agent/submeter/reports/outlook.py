@@ -5,9 +5,12 @@ from typing import Any, Final, NamedTuple
 
 from submeter.columns import columns, folded
 from submeter.footprint.fleet import FORMULA, Fleet, Measured
-from submeter.footprint.outlooks import Estimate, Outlooks
+from submeter.footprint.outlooks import Estimate, Outlooks, read_at_source
+from submeter.reports import schemas
 
 SCHEMA: Final = 1
+QUOTED: Final = " [q]"
+"""The mark of figures that were not read in the publication itself."""
 _WIDE: Final = 120
 _INPUTS: Final = {
     "servers": "servers",
@@ -55,6 +58,7 @@ def fields(outlook: Outlook) -> dict[str, Any]:
                 "articles": each.articles,
                 "source": each.source,
                 "dated": each.dated,
+                "first_hand": each.first_hand,
                 "checked": each.checked,
             }
             for each in published.estimates
@@ -62,6 +66,7 @@ def fields(outlook: Outlook) -> dict[str, Any]:
         "comparators": [
             {
                 **each._asdict(),
+                "first_hand": each.first_hand,
                 "fleet_ratio": None if fleet is None else fleet.twh_per_year / each.twh,
             }
             for each in published.comparators
@@ -75,8 +80,15 @@ def fields(outlook: Outlook) -> dict[str, Any]:
             "what": published.inference["what"],
             "source": published.inference["source"],
             "dated": published.inference["dated"],
+            "first_hand": read_at_source(published.inference["checked"]),
+            "checked": published.inference["checked"],
         },
     }
+
+
+def schema() -> dict[str, Any]:
+    """The published JSON Schema of it."""
+    return schemas.load("outlook-1")
 
 
 def as_json(outlook: Outlook) -> bytes:
@@ -99,13 +111,15 @@ def as_table(outlook: Outlook, width: int | None = None) -> bytes:
     rows = [["TWh", "year", *(["fleet ÷ it"] if outlook.fleet else []), "what", "source"]]
     for other in outlook.published.comparators:
         ratio = [] if outlook.fleet is None else [f"{outlook.fleet.twh_per_year / other.twh:.3g}"]
-        rows.append([f"{other.twh:,.1f}", str(other.year), *ratio, other.name, other.source])
+        name = f"{other.name}{'' if other.first_hand else QUOTED}"
+        rows.append([f"{other.twh:,.1f}", str(other.year), *ratio, name, other.source])
     if width is not None and width < _WIDE:
         rows = [row[:-1] for row in rows]  # the sources are in the JSON
     lines += columns(rows, (0, 1, 2) if outlook.fleet else (0, 1), width)
     inference = inference_line(outlook)
     lines += ["", *(folded(inference, width) if width else [inference])]
-    lines += ["", "Sources: submeter project --json"]
+    quoted = f"{QUOTED.strip()} quoted by others; the publication itself was not at hand"
+    lines += ["", quoted, "Sources, and where each figure was read: submeter project --json"]
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -137,7 +151,8 @@ def fleet_lines(outlook: Outlook) -> list[str]:
 def inference_line(outlook: Outlook) -> str:
     """Where inference's share lies."""
     quoted = outlook.published.inference
-    text = f"{100 * quoted['share']:g} % is quoted for {quoted['what']} ({quoted['source']})"
+    mark = "" if read_at_source(quoted["checked"]) else QUOTED
+    text = f"{100 * quoted['share']:g} % is quoted for {quoted['what']} ({quoted['source']}){mark}"
     if outlook.share is None:
         return f"Inference: {text}."
     points = 100 * (outlook.share - quoted["share"])
@@ -176,7 +191,7 @@ def _estimate(each: Estimate) -> list[str]:
         _range(each.computed, each.digits + 1),
         _range(each.published, each.digits),
         "agrees" if each.agrees else "DIFFERS",
-        each.what,
+        f"{each.what}{'' if each.first_hand else QUOTED}",
         inputs_text(each),
     ]
 

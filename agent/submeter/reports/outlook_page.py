@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple
 
 from submeter.footprint.fleet import FORMULA
+from submeter.footprint.outlooks import Comparator, Estimate
 from submeter.reports.outlook import Outlook, fleet_lines, inference_line, inputs_text
 from submeter.reports.presentations._document import document
 from submeter.reports.presentations._plots import safe
@@ -79,7 +80,8 @@ def _estimates(outlook: Outlook) -> str:
         f" {safe(each.unit)}</td>"
         f'<td class="n">{" to ".join(f"{one:,.{each.digits}f}" for one in each.published)}'
         f"<br>{'agrees' if each.agrees else 'differs'}</td>"
-        f"<td>{safe(each.articles)}</td><td>{safe(each.source)} ({safe(each.dated)})</td></tr>"
+        f"<td>{safe(each.articles)}</td><td>{safe(each.source)} ({safe(each.dated)}){_read(each)}"
+        "</td></tr>"
         for each in outlook.published.estimates
     )
     return (
@@ -96,12 +98,18 @@ def _comparators(outlook: Outlook) -> str:
         f'<tr><td>{safe(each.name)}</td><td class="n">{each.twh:,.1f}</td>'
         f'<td class="n">{each.year}</td><td class="n">'
         f"{'–' if outlook.fleet is None else f'{outlook.fleet.twh_per_year / each.twh:.3g}'}</td>"
-        f"<td>{safe(each.source)}</td><td>{safe(each.checked)}</td></tr>"
+        f"<td>{safe(each.source)}{_read(each)}</td></tr>"
         for each in outlook.published.comparators
     )
     return (
         '<section><h2>To compare with</h2><div class="wide"><table><thead><tr><th>who</th>'
         '<th class="n">TWh a year</th><th class="n">year</th><th class="n">fleet ÷ it</th>'
-        f"<th>source</th><th>read in</th></tr></thead><tbody>{lines}</tbody></table></div>"
+        f"<th>source</th></tr></thead><tbody>{lines}</tbody></table></div>"
         "</section>"
     )
+
+
+def _read(each: Estimate | Comparator) -> str:
+    """Where a figure was read: quoted ones say so."""
+    how = "read there" if each.first_hand else "quoted, not read in the publication itself"
+    return f'<br><span class="quiet">{how}: {safe(each.checked)}</span>'

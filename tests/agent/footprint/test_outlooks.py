@@ -4,11 +4,14 @@ import json
 import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from submeter.cli import main
-from submeter.footprint.fleet import Fleet
-from submeter.footprint.outlooks import outlooks
+from submeter.footprint.fleet import Fleet, Measured
+from submeter.footprint.outlooks import outlooks, read_at_source
+from submeter.reports.outlook import Outlook, as_json, schema
+from submeter.reports.outlook_page import as_html
 
 PUBLISHED = {
     "devries-2023-delivered": (5.7, 8.9),
@@ -54,6 +57,53 @@ def test_the_command_as_json(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert fields["inference"]["difference"] == pytest.approx(0.1)
     ireland = next(each for each in fields["comparators"] if each["name"] == "Ireland")
     assert ireland["fleet_ratio"] == pytest.approx(29.2 / 30.6, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--servers", "1e5", "--watts-per-server", "6500", "--uncertainty", "0.1"],
+        ["--inference-share", "0.7"],
+    ],
+)
+def test_the_json_follows_its_schema(
+    arguments: list[str], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert main(["project", *arguments, "--json"]) == 0
+    said = json.loads(capfdbinary.readouterr().out)
+    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.validate(said, schema())
+    for broken in ({**said, "more": 1}, {**said, "published": [{}]}, {**said, "schema": 2}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, schema())
+
+
+def test_a_measured_fleet_follows_the_schema() -> None:
+    measured = Measured(8, 1e9, 86_400.0, 6e8, 3e8, 0.99, "nvml")
+    fleet = Fleet(1e5, 8 * measured.gpu_watts, source="measured")
+    found = Outlook(outlooks(), fleet, measured)
+    jsonschema.validate(json.loads(as_json(found)), schema())
+
+
+def test_quoted_figures_say_so_wherever_they_are_shown(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert read_at_source("statistic")
+    assert not read_at_source("press: somebody; statistic: an office")
+    assert main(["project", "--json"]) == 0
+    said = json.loads(capfdbinary.readouterr().out)
+    hands = {each["id"]: each["first_hand"] for each in said["published"]}
+    assert hands == dict.fromkeys(PUBLISHED, False)
+    assert {each["name"] for each in said["comparators"] if each["first_hand"]} == {
+        "Ireland",
+        "Netherlands",
+    }
+    assert main(["project"]) == 0
+    text = capfdbinary.readouterr().out.decode()
+    assert text.count("[q]") == len(PUBLISHED) + 5 + 1 + 1  # comparators, inference, the note
+    page = as_html(Outlook(outlooks())).decode()
+    assert page.count("quoted, not read in the publication itself") == len(PUBLISHED) + 5
 
 
 def test_the_command_as_a_table(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from submeter.cli import main
 from submeter.errors import InputError
 from submeter.model import Component, Method, Phase
 from submeter.reports.capacity import from_ledger, percentile
-from submeter.reports.capacity_text import as_html, as_table, fields
+from submeter.reports.capacity_text import as_html, as_table, fields, schema
 from submeter.reports.moments import zone
 from submeter.reports.question import Question
 
@@ -47,6 +48,17 @@ def test_free_power_and_when(state: Path) -> None:
     assert found.unused_uj == 600 * (100 + 400 + 450) * 1_000_000
     assert found.idle_uj + found.held_uj + found.work_uj == found.total_uj
     assert [(each.workload, each.energy_uj) for each in found.stranded] == [("<b>", 48_000_000_000)]
+
+
+@pytest.mark.parametrize("budget_mw", [500_000, None])
+def test_the_json_follows_its_schema(state: Path, budget_mw: int | None) -> None:
+    found = from_ledger(state, Question(zone=BERLIN), BEGIN_S + 1_800, budget_mw)
+    said = json.loads(json.dumps(fields(found)))
+    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.validate(said, schema())
+    for broken in ({**said, "more": 1}, {**said, "total_joules": 5}, {**said, "by_hour": [{}]}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, schema())
 
 
 def test_without_a_budget_nothing_is_free(state: Path) -> None:

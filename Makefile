@@ -177,7 +177,12 @@ $(VENV)/.installed-dev: $(BUILT_FROM) | $(BIN)/python
 # A real Prometheus for the tests, unpacked beside the virtual environment: nothing is installed
 # on the machine and no service started. Without it those tests are skipped, and say so; in CI
 # they must run.
+AXE := $(TOOLS)/axe
 tools: | $(BIN)/python
+	@# What the live page is checked for accessibility with; without it those tests are skipped.
+	@test -d $(AXE) || { $(PIP) install --no-deps --require-hashes --target $(AXE).new \
+	    -r tests/e2e/browser/axe.txt && mv $(AXE).new $(AXE); } || \
+	    echo 'make: axe-core can not be fetched: the page is not checked with it' >&2
 	@has_tools() { command -v prometheus && command -v promtool; } >/dev/null; \
 	has_tools && command -v vmagent >/dev/null && exit 0; \
 	echo 'make: fetching the Debian packages prometheus and victoria-metrics for the tests'; \

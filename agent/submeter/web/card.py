@@ -40,7 +40,7 @@ def card(gpu: GpuState, sums: GpuSums) -> str:
         f'<section class="card gpu" id="{key}" aria-labelledby="{key}-name">'
         f'<div class="head"><h2 id="{key}-name">GPU {info.index} '
         f"<span>{safe(info.name.removeprefix(_MAKER))}</span>"
-        f"</h2>{_badges(gpu)}{_power(gpu)}</div>{state}{_trace(gpu)}{_facts(gpu)}"
+        f"</h2>{_idle(gpu)}{_power(gpu)}</div>{state}{_throttled(gpu)}{_trace(gpu)}{_facts(gpu)}"
         f"{_now(gpu, sums)}{_processes(gpu, sums)}"
         f'<div class="more"><details id="{key}-energy"><summary>Energy '
         f"{shown(figures.energy_figure(gpu.energy_uj))}</summary>"
@@ -87,19 +87,20 @@ def _missing(gpu: GpuState) -> Iterator[str]:
             yield f"Quarantined ({reason_}), in no total: {figures.energy(energy_uj)}."
 
 
-def _badges(gpu: GpuState) -> str:
-    """What must not be overlooked."""
-    badges: list[str] = []
-    if is_idling(gpu):
-        badges.append('<b class="badge idling"><span>held, but </span>idle</b>')
+def _idle(gpu: GpuState) -> str:
+    return '<b class="badge idling"><span>held, but </span>idle</b>' if is_idling(gpu) else ""
+
+
+def _throttled(gpu: GpuState) -> str:
+    """How long so far; the script marks it while it grows."""
     throttled_ns = sum(gpu.throttle_ns.values())
-    if throttled_ns:
-        reasons = ", ".join(reason for reason, time_ns in gpu.throttle_ns.items() if time_ns)
-        badges.append(
-            f'<span class="badge throttle" data-ns="{throttled_ns}">throttled '
-            f"{figures.duration(throttled_ns)} so far ({safe(reasons)})</span>"
-        )
-    return f'<p class="badges">{"".join(badges)}</p>'
+    if not throttled_ns:
+        return ""
+    reasons = ", ".join(reason for reason, time_ns in gpu.throttle_ns.items() if time_ns)
+    return (
+        f'<p class="badges"><span class="badge throttle" data-ns="{throttled_ns}">throttled '
+        f"{figures.duration(throttled_ns)} so far ({safe(reasons)})</span></p>"
+    )
 
 
 def _power(gpu: GpuState) -> str:

@@ -252,8 +252,9 @@ class _Life:
             self.wrong += _adds_up(self.snapshot, before)
 
 
-def script(case: Case) -> list[str]:
-    """The world of a case. The first fault that fits counts."""
+def script(case: Case, effect: str = "") -> list[str]:
+    """The world of a case. The first fault that fits counts. ``effect``: what happens instead of
+    the code, in the words of the stand-in."""
     when = {
         "first": "first=1",
         "middle": f"from={_MIDDLE_S[0]} to={_MIDDLE_S[1]}",
@@ -263,7 +264,7 @@ def script(case: Case) -> list[str]:
     instances = "Gpm" in case.call or "Mig" in case.call or "InstanceId" in case.call
     lines = [
         *_NEEDS.get(case.call, ()),
-        f"fault call={case.call} {gpu}error={case.code} {when}",
+        f"fault call={case.call} {gpu}{effect or f'error={case.code}'} {when}",
         f"gpu 0 {_GPU.format(0, 1, _IDLE_MW if case.call in _SINGLE else 0)}",
         f"gpu 1 {_GPU.format(1, 2, 0)}",
         *(f"load {number} constant mw={mw} from=6 to=18" for number, mw in enumerate(_LOADS_MW)),

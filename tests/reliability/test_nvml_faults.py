@@ -48,6 +48,6 @@ def test_a_joule_that_is_lost_would_be_noticed(
     case = Case("nvmlDeviceGetName", 999, "first")
     assert bench.run(case).wrong == ()
     worse = [line + (" gain_ppm=1" if "GPU-1" in line else "") for line in script(case)]
-    monkeypatch.setattr("submeter_reliability.nvml_faults.script", lambda _case: worse)
+    monkeypatch.setattr("submeter_reliability.nvml_faults.script", lambda _case, effect="": worse)
     (wrong,) = bench.run(case).wrong
     assert wrong == "GPU 1: 3000002000 µJ, not 3000000000"

@@ -2,11 +2,14 @@
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
 from submeter.cli._options import add_common, examples, settings
 from submeter.cli.output import printable
+
+_STDERR = 2
 
 HELP = "the agent: meters every GPU of this node and serves it"
 ABOUT = """
@@ -41,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from submeter.runtime.service import serve
 
+    keep_standard_streams()
     config = settings(arguments)
     start_logging()
     return serve(
@@ -49,6 +53,16 @@ def run(arguments: argparse.Namespace) -> int:
         exit_at_end=arguments.exit_at_end,
         reload=lambda: settings(arguments),
     )
+
+
+def keep_standard_streams() -> None:
+    """Where standard streams were closed before the start, opens them on /dev/null: else the
+    ledger or a client would get their numbers, and whatever writes to them would write there."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(number, True)
+    os.close(number)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(_STDERR, "w", errors="backslashreplace", closefd=False)
 
 
 def start_logging() -> None:

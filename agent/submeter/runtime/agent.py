@@ -42,6 +42,7 @@ RESCAN_S: Final = 10.0
 _BLIND_NS: Final = 30 * NS_PER_S
 _CLOSING_NS: Final = 30 * NS_PER_MS
 _STOP_LANES_S: Final = 2.0
+_STOP_CLOSING_S: Final = 0.5
 
 
 class Agent:
@@ -111,7 +112,9 @@ class Agent:
         if self.crashed is None and not self._settler.is_alive():
             self._settle(last=True)
         if not stuck:
-            self._node.close()
+            closing = threading.Thread(target=self._node.close, name="close", daemon=True)
+            closing.start()
+            closing.join(_STOP_CLOSING_S)  # nvmlShutdown may hang like any other call
         return self.snapshot
 
     def not_ready(self) -> str:

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import struct
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ _USER_VERSION = 60  # where the header has it, sqlite.org/fileformat2.html#datab
 
 SHARE = 23
 
+Recorder = Callable[[str, object], None]
 Contents = dict[str, list[tuple[Any, ...]]]
 
 
@@ -74,7 +75,7 @@ def judge(damaged: bytes, scratch: Path, genuine: Contents) -> str:
     return "" if contents(path) == genuine else "neither detected nor harmless"
 
 
-def some(count: int) -> Iterable[int]:
+def some(count: int) -> range:
     """All offsets in `make test-ledger`, a different share of them in each `make test`."""
     if os.environ.get("SUBMETER_TEST_ALL"):
         return range(count)
@@ -84,10 +85,13 @@ def some(count: int) -> Iterable[int]:
 @pytest.mark.fault("F63")
 @pytest.mark.threat("T26")
 @pytest.mark.slow
-def test_every_flipped_byte_is_detected_or_harmless(tiny: Path, scratch: Path) -> None:
+def test_every_flipped_byte_is_detected_or_harmless(
+    tiny: Path, scratch: Path, record_property: Recorder
+) -> None:
     whole = (tiny / FILE_NAME).read_bytes()
     genuine = contents(tiny / FILE_NAME)
     rng = random.Random(4)
+    record_property("damaged", len(some(len(whole))))
     for offset in some(len(whole)):
         damaged = bytearray(whole)
         damaged[offset] ^= rng.randrange(1, 256)
@@ -96,9 +100,10 @@ def test_every_flipped_byte_is_detected_or_harmless(tiny: Path, scratch: Path) -
 
 @pytest.mark.fault("F63")
 @pytest.mark.slow
-def test_every_truncation_is_detected(tiny: Path, scratch: Path) -> None:
+def test_every_truncation_is_detected(tiny: Path, scratch: Path, record_property: Recorder) -> None:
     whole = (tiny / FILE_NAME).read_bytes()
     genuine = contents(tiny / FILE_NAME)
+    record_property("damaged", len(some(len(whole))))
     for length in some(len(whole)):
         assert not judge(whole[:length], scratch, genuine), f"{length} bytes"
 
@@ -115,9 +120,10 @@ def logged(tmp_path: Path, books: Callable[..., Any]) -> Path:
 
 @pytest.mark.fault("F63")
 @pytest.mark.slow
-def test_every_flipped_byte_of_the_log_is_detected(logged: Path) -> None:
+def test_every_flipped_byte_of_the_log_is_detected(logged: Path, record_property: Recorder) -> None:
     (log,) = logged.glob("*.log")
     whole = log.read_bytes()
+    record_property("damaged", len(some(len(whole))))
     for offset in some(len(whole)):
         damaged = bytearray(whole)
         damaged[offset] ^= 1 + offset % 255
@@ -127,10 +133,13 @@ def test_every_flipped_byte_of_the_log_is_detected(logged: Path) -> None:
 
 @pytest.mark.fault("F59")
 @pytest.mark.slow
-def test_a_log_that_ends_anywhere_is_the_ledger_as_it_was_then(logged: Path) -> None:
+def test_a_log_that_ends_anywhere_is_the_ledger_as_it_was_then(
+    logged: Path, record_property: Recorder
+) -> None:
     (log,) = logged.glob("*.log")
     whole = log.read_bytes()
     totals = set()
+    record_property("damaged", len(some(len(whole))))
     for length in some(len(whole)):
         log.write_bytes(whole[:length])
         found = audit(logged)

@@ -43,6 +43,17 @@ def copied(source: Path, target: Path, rng: random.Random) -> None:
                 copy.write(piece)
 
 
+@pytest.mark.fault("F64")
+def test_the_database_has_no_write_ahead_log(small: Any) -> None:
+    """Before 3.51.3 SQLite could damage one (sqlite.org/wal.html#walresetbug). Bytes 18 and 19 of
+    the header are 1 for a rollback journal, 2 for a write-ahead log."""
+    assert (small.directory / FILE_NAME).read_bytes()[18:20] == b"\x01\x01"
+    again = small.reopen()
+    again.book("GPU-1", 1, [("train.py", 5)])
+    assert not list(small.directory.glob("*-wal"))
+    assert (small.directory / FILE_NAME).read_bytes()[18:20] == b"\x01\x01"
+
+
 @pytest.mark.fault("F59")
 def test_a_copy_at_any_moment_is_a_ledger(
     books: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -58,6 +58,47 @@ def test_an_interval_without_a_state_waits_for_the_next(books: Callable[..., Any
     assert made.ledger.totals("GPU-1").energy_uj == 7
 
 
+@pytest.mark.fault("F59", "F62")
+def test_what_the_disk_did_not_flush_does_not_count(
+    books: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an error of fsync nothing is believed of that file any more: the log goes on in
+    another one, with everything that was not flushed."""
+    made = books()
+    made.book("GPU-1", 1, [("a", 5)])
+
+    def fail(_handle: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fail)
+        made.book("GPU-1", 1, [("a", 7)])
+        assert made.ledger.totals("GPU-1").energy_uj == 5
+        assert os.strerror(errno.EIO) in made.writer.problem
+    before = set(made.directory.glob("*.log"))
+    made.book("GPU-1", 1, [("a", 1)])
+    assert set(made.directory.glob("*.log")) - before, "another file"
+    assert made.reopen().ledger.totals("GPU-1").energy_uj == 13
+    made.close()
+    assert not audit(made.directory).problem
+
+
+@pytest.mark.threat("T9")
+@pytest.mark.parametrize(
+    "name",
+    ["'; DROP TABLE account; --", '" OR 1=1 --', "a');DELETE FROM row;--", "%s ? :x $1"],
+)
+def test_a_name_that_is_sql_is_a_name(books: Callable[..., Any], name: str) -> None:
+    made = books()
+    made.book("GPU-1", 3_600, [(name, 5)])
+    made.close()
+    assert not audit(made.directory).problem
+    again = books()
+    assert {account.owner.workload for account in dict(again.ledger.accounts())} == {name}
+    assert total_uj(made.directory) == 5
+
+
+@pytest.mark.fault("F60", "F61", "F62")
 @pytest.mark.parametrize("code", [errno.EROFS, errno.ENOSPC, errno.EIO])
 def test_what_is_shown_is_what_is_safe(
     books: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, code: int

@@ -445,3 +445,31 @@ def test_kinds_of_files_that_are_written(
         assert set(source.writing(key)) - set(before) == set(kinds)
     assert source.writing(key) == before
     assert source.writing(key._replace(start_ticks=1)) == ()
+
+
+@pytest.mark.fault("F38")
+@pytest.mark.threat("T13")
+def test_only_those_who_are_asked_for_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many processes there are, nobody goes through all of them."""
+    looked: list[str] = []
+
+    def listing(name: str) -> Callable[..., object]:
+        real: Callable[..., object] = getattr(os, name)
+
+        def spy(path: object = ".", *arguments: object) -> object:
+            looked.append(str(path))
+            return real(path, *arguments)
+
+        return spy
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, listing(name))
+    source = ProcfsSource()
+    key = source.identify(os.getpid())
+    assert key is not None
+    assert source.facts(key) is not None
+    source.listen_ports(key)
+    source.writing(key)
+    assert "/proc" not in [path.rstrip("/") for path in looked]

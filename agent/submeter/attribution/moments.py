@@ -6,12 +6,17 @@ power is exact: whatever is computed from power alone, or from *other* samples t
 second, knows nothing of this second's sampling noise. Such quantities are instruments (two-stage
 least squares; the grouping of Wald 1940 is the part with the power levels):
 
-* which of ≤ 16 equally filled bands the power of this second is in,
+* which of ≤ 8 equally filled bands the power of this second is in,
 * the power of this second, of the one before and the one after; total SM time, which is exact too,
 * the SM time of every process in the twelve seconds before and the twelve after.
 
 So power steps are matched with those who came and went with them, however little one second's
 samples say. The first stage's rest noise only pulls the weights towards the common slope.
+
+A second tells the more the fewer worked in it: alone, a process leaves nothing to the ring's dice.
+So seconds count by what the ring's noise is expected to be in them, t² − Σ h² with t the total SM
+time and h the shares of the three seconds before and the three after (its own would favour seconds
+in which the ring missed somebody).
 """
 
 import math
@@ -43,8 +48,12 @@ SAMPLES_PER_S: Final = 7.2
 """The driver's ring: 72 samples in 10 s (NVIDIA's open kernel modules, GPUMON)."""
 
 _FIXED: Final = 5  # 1, power now, before and after, total SM time
-_BANDS: Final = 16
-_BAND_SECONDS: Final = 60
+_NEAR: Final = (*range(WINDOW - 3, WINDOW), *range(WINDOW + 1, WINDOW + 4))
+_LEAST_NOISE: Final = 0.03  # of the mean: a second alone counts so many times as much, not for all
+_ROUNDING: Final = 1e-9
+_VISIBLE: Final = 0.01  # of the common slope: sampling noise that shows
+_BANDS: Final = 8
+_BAND_SECONDS: Final = 100
 _GROWTH: Final = 2 ** (1 / HALF_LIFE)
 _RIDGE: Final = 1e-3
 _AT_ONCE: Final = 16
@@ -91,9 +100,13 @@ class Moments:
         self._recent: deque[Second] = deque()
         self._window: Vector = []  # Σ x over the seconds in `_recent`
         self._weight = 1.0
-        self._mass = 0.0
+        self._mass = 0.0  # of seconds, whatever they tell
         self._squares = 0.0
         self._samples = 0.0
+        self._watts = 0.0  # Σ power
+        self._used: Vector = []  # Σ x
+        self._spread = 0.0  # Σ of what the ring's noise is taken to be
+        self._told = 0.0  # mass by what seconds tell, as are all sums below
         self._zz: Lower = [[0.0] * (i + 1) for i in range(_FIXED)]
         self._xz: list[Vector] = []  # by column of x
         self._zy: Vector = [0.0] * _FIXED
@@ -118,6 +131,7 @@ class Moments:
         self._xx.append([0.0] * self.columns)
         self._xy.append(0.0)
         self._noise.append(0.0)
+        self._used.append(0.0)
         self._bands.add_column()
 
     def drop_column(self, column: int, beta: float) -> None:
@@ -134,6 +148,7 @@ class Moments:
         mixed = [*self._xx[column], *(row[column] for row in self._xx[column + 1 :])]
         self._yy += beta * (beta * mixed[column] - 2 * self._xy[column])
         self._xy = [y - beta * x for y, x in zip(self._xy, mixed, strict=True)]
+        self._watts -= beta * self._used.pop(column)
         del self._xy[column], self._xx[column], self._window[column], self._noise[column]
         for line in self._xx[column:]:
             del line[column]
@@ -163,10 +178,10 @@ class Moments:
     def normal(self, floor_watts: float) -> Steps[Normal | None]:
         """The equations for the weights; None while there is nothing. All that is still counted
         is read in the first step."""
-        used = sum(row[0] for row in self._xz[1:])
+        used = sum(self._used[1:])
         if used <= 0:
             return None
-        slope = max(self._zy[0] - floor_watts * self._mass, 0.01 * self._zy[0], 0.0) / used
+        slope = max(self._watts - floor_watts * self._mass, 0.01 * self._watts, 0.0) / used
         if slope < _LEAST_SLOPE:
             return None
         scale = self._mass / self._squares
@@ -205,6 +220,10 @@ class Moments:
         self._mass += weight
         self._squares += weight * weight
         self._samples += weight * samples
+        self._watts += weight * watts
+        self._used = [known + weight * value for known, value in zip(self._used, x, strict=True)]
+        weight *= self._telling(total)
+        self._told += weight
         add_outer(self._zz, z, z, weight)
         add_outer(self._xz, x, z, weight)
         add_outer(self._xx, x, x, weight)
@@ -216,13 +235,30 @@ class Moments:
         self._noise = [known + scale * value for known, value in zip(self._noise, x, strict=True)]
         self._bands.add(Band(weight, z, x, watts))
 
+    def _telling(self, total: float) -> float:
+        """How much the second in the middle tells, about 1 on average."""
+        if self.exact:
+            return 1.0
+        shares = list(map(sum, zip(*[self._recent[i].x for i in _NEAR], strict=True)))
+        around = sum(shares) - shares[0]
+        squares = dot(shares, shares) - shares[0] * shares[0]
+        mixed = 1 - squares / (around * around) if around > 0 else 0.0
+        spread = total * total * mixed if mixed > _ROUNDING else 0.0
+        self._spread += self._weight * spread
+        mean = self._spread / self._mass
+        return mean / (spread + _LEAST_NOISE * mean) if mean > 0 else 1.0
+
     def _renormalise(self) -> None:
         by = 1 / self._weight
         self._weight = 1.0
         self._mass *= by
         self._squares *= by * by
         self._samples *= by
+        self._watts *= by
+        self._spread *= by
+        self._told *= by
         self._yy *= by
+        self._used = [value * by for value in self._used]
         for rows in (self._zz, self._xz, self._xx):
             rows[:] = [[value * by for value in row] for row in rows]
         self._zy = [value * by for value in self._zy]
@@ -234,7 +270,7 @@ class Moments:
         """What the instruments say of the SM times and of the power; scaled so that rounding
         doesn't matter."""
         count = min(_BANDS, max(3, int(self.seconds / _BAND_SECONDS)))
-        bands = self._bands.wide(count, self._mass)
+        bands = self._bands.wide(count, self._told)
         zz: Lower = [row[1:] for row in self._zz[1:]]  # the bands make a constant superfluous
         for number, band in enumerate(bands):
             zz.append([*band.z[1:], *([0.0] * number), band.mass])
@@ -278,5 +314,6 @@ def _is_exact(plain: Normal) -> bool:
     centre = [0.0] + [plain.slope] * (columns - 1)
     left = [y - x for y, x in zip(plain.right, times(plain.matrix, centre), strict=True)]
     beta = [c + value for c, value in zip(centre, solve(matrix, left), strict=True)]
-    expected = plain.noise(beta)
-    return expected > 0 and plain.unexplained(beta) < 0.3 * expected
+    expected = plain.noise(beta)  # of equal weights none: those can't tell
+    told = expected > (_VISIBLE * plain.slope) ** 2
+    return told and plain.unexplained(beta) < 0.3 * expected

@@ -22,9 +22,9 @@ from submeter.attribution.steps import Steps
 
 K = TypeVar("K", bound=Hashable)
 
-_SURE: Final = 2.0
+_SURE: Final = 1.0
 """Weights are used if they explain more than noise would by this many standard deviations."""
-_CAUTION: Final = 3.5
+_CAUTION: Final = 2.0
 """v is taken this many times larger: weights that are steady only by and large."""
 _SMALLEST: Final = 0.03  # of the common slope
 _SOLO_SD: Final = 0.1  # of the common slope: how far seconds alone may be from those together
@@ -61,11 +61,13 @@ class _Known(NamedTuple):
 
 
 class _Fit(NamedTuple):
-    """Floor and weights as found, with the noise they were found in."""
+    """Floor and weights as found, with the noise they were found in and how strongly each was
+    held where it was expected."""
 
     beta: Vector
     covariance: list[Vector]
     noise: float
+    held: Vector
 
 
 def solution(
@@ -123,7 +125,8 @@ def _fitted(normal: Normal, known: _Known) -> Steps[_Fit]:
         noise, before = _noise(normal, beta, doubt), noise
         if abs(noise - before) < _SAME * noise:
             break
-    return _Fit(beta, found.covariance, before)
+    held = [value + site[0] for value, site in zip(known.information, sites, strict=True)]
+    return _Fit(beta, found.covariance, before, held)
 
 
 def _known_before(evidence: Sequence[Evidence], floor: Prior, slope: float) -> _Known:
@@ -174,9 +177,10 @@ def _noise(normal: Normal, beta: Vector, doubt: float) -> float:
 
 
 def _covariance(normal: Normal, fit: _Fit, known: _Known) -> Steps[list[Vector]]:
-    """Of the weights' errors. N, the sampling noise that the first stage leaves in the matrix
-    (each instrument fits a little of it), pulls towards the prior by S·N/v, which is off by the
-    prior's width P⁻¹: S + S·N/v·S + (S·N/v)·P⁻¹·(S·N/v)ᵀ."""
+    """Of the weights' errors. Found with caution, they are S·(A/cv + P)·S = S/c + (1 − 1/c)·S·P·S,
+    S the posterior's covariance and P the precision of what is expected. N, the sampling noise that
+    the first stage leaves in the matrix (each instrument fits a little of it), pulls towards that
+    by S·N/v, which is off by its width W: + S·N/v·S + (S·N/v)·W·(S·N/v)ᵀ."""
     floor = (_MODEL_SD * normal.slope) ** 2
     wide = (PRIOR_SD * normal.slope) ** -2
     scales = [
@@ -187,12 +191,15 @@ def _covariance(normal: Normal, fit: _Fit, known: _Known) -> Steps[list[Vector]]
     posterior = fit.covariance
     pulled = [[each * dot(row, other) for other in normal.sampling] for row in posterior]
     yield
-    spread = [list(map(mul, row, scales)) for row in pulled]
+    scales += [math.sqrt((1 - 1 / _CAUTION) * value) for value in fit.held]
+    spread = [
+        list(map(mul, (*pull, *row), scales)) for pull, row in zip(pulled, posterior, strict=True)
+    ]
     result: Lower = []
     for i, row in enumerate(posterior):
         result.append(
             [
-                row[j] + dot(pulled[i], posterior[j]) + dot(spread[i], spread[j])
+                row[j] / _CAUTION + dot(pulled[i], posterior[j]) + dot(spread[i], spread[j])
                 for j in range(i + 1)
             ]
         )

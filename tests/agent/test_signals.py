@@ -192,6 +192,17 @@ def test_who_only_encodes_has_its_energy(signals: Signals) -> None:
     assert after[A.key] / 1200 == pytest.approx(4e6 * 60 / 2, rel=0.05)
 
 
+@pytest.mark.parametrize(("encoder", "decoder"), [(80, 0), (0, 80), (50, 30)])
+def test_time_of_video_engines_is_a_tenth_of_sm_time(
+    signals: Signals, encoder: int, decoder: int
+) -> None:
+    samples = (UtilisationSample(11, 1, 30), UtilisationSample(12, 1, 10, 0, encoder, decoder))
+    signals.take(watch(Batch(NS_PER_S, samples, None)), NS_PER_S, FLOORS, owner_of)
+    usage = signals.usage(interval(1), (A, B), FLOORS, owner_of)
+    assert usage is not None
+    assert usage.sm_time == {0: 30 * NS_PER_S, 1: 18 * NS_PER_S}
+
+
 def test_an_encoder_that_works_alone_is_work_and_no_floor(signals: Signals) -> None:
     samples = (UtilisationSample(11, 1, 0), UtilisationSample(12, 1, 0, 0, 0, 50))
     there = watch(Batch(NS_PER_S, samples, reading(1, 0)))

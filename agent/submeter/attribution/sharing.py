@@ -20,9 +20,7 @@ _REMEMBERED_SD: Final = 0.3
 
 _ERRORS_EVERY: Final = 30
 _STEPS: Final = 4  # of finding out the errors that are done in a second
-_FLOOR_SD_WATTS: Final = 3.0
-"""Of the common slope: a floor less sure than that isn't used. Data have to tell it, not what is
-expected of somebody's weight: for one who is always there a tenth of the time it says ± 0.07."""
+_FLOOR_SD_WATTS: Final = 3.0  # of one that was seen
 
 
 class Party(NamedTuple):

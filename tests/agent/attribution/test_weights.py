@@ -258,3 +258,74 @@ def test_nothing_that_a_board_says_makes_it_fail(seed: int) -> None:
             learner.together(shares, watts, floor)
     if learner.weights is not None:
         assert all(map(math.isfinite, learner.weights.watts))
+
+
+def test_a_newcomer_is_solved_for_at_once_however_rarely_the_others_are() -> None:
+    bench = Bench(WATTS)
+    bench.run(2_400, noisy=False)
+    used = dict.fromkeys(WATTS, 0.2)
+    while not bench.learner.together(used, 148.0, NO_FLOOR):
+        pass  # just solved: the next one would be two minutes away
+    bench.learner.meet("d", None)
+    for second in range(35):
+        share = 0.3 if second // 5 % 2 else 0.05
+        bench.learner.together({**used, "d": share}, 148.0 + 300.0 * share, NO_FLOOR)
+    weights = bench.learner.weights
+    assert weights is not None
+    assert "d" in weights.index
+
+
+def test_seconds_that_nobody_shares_count_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the time all work, else one by turns: there the ring leaves nothing to chance."""
+    errors = []
+    for weighed in (True, False):
+        if not weighed:
+            monkeypatch.setattr(Moments, "_telling", lambda *_: 1.0)
+        off = 0.0
+        for seed in range(6):
+            bench = Bench(WATTS, seed)
+            for second in range(300):
+                turn = list(WATTS)[second // 20 % 3]
+                used = {key: 0.3 for key in WATTS if second // 10 % 2 or key == turn}
+                watts = sum(WATTS[key] * share for key, share in used.items())
+                bench.learner.together(bench.seen(used), watts, NO_FLOOR)
+            weights = bench.learner.weights
+            assert weights is not None
+            off += sum(abs(weights.of(key) - watts) / watts for key, watts in WATTS.items())
+        errors.append(off)
+    assert errors[0] < 0.6 * errors[1]
+
+
+def test_a_second_is_not_favoured_for_what_the_ring_missed_in_it() -> None:
+    told = []
+    for middle in ([1.0, 0.3, 0.3], [1.0, 0.6, 0.0]):
+        moments = Moments()
+        moments.add_column()
+        moments.add_column()
+        for now in ([1.0, 0.3, 0.3], middle):  # each with all its neighbours
+            moments.interrupt()
+            for second in range(25):
+                moments.observe(list(now) if second == 12 else [1.0, 0.3, 0.3], 100.0)
+        normal = finished(moments.normal(0.0))
+        assert normal is not None
+        told.append(normal.matrix[0][0])
+    assert told[0] == pytest.approx(told[1])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_who_is_equal_or_always_the_same_is_not_taken_for_unsampled(seed: int) -> None:
+    assert not Bench(WATTS, seed).run(120, noisy=True, steady=True).exact
+    assert not Bench(dict.fromkeys(WATTS, 70.0 + 13 * seed), seed).run(120, noisy=True).exact
+
+
+def test_with_who_is_forgotten_what_he_drew_goes() -> None:
+    moments = Moments()
+    moments.add_column()
+    moments.add_column()
+    for second in range(60):
+        one, other = (0.5, 0.1) if second // 5 % 2 else (0.1, 0.4)
+        moments.observe([1.0, one, other], 400.0 * one + 100.0 * other)
+    moments.drop_column(1, 400.0)
+    normal = finished(moments.normal(0.0))
+    assert normal is not None
+    assert normal.slope == pytest.approx(100.0)

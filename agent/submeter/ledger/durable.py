@@ -6,7 +6,7 @@ memory, and is shown when it is safe. Joules of a moment that fell between two c
 from the hardware counter.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -122,7 +122,7 @@ class DurableLedger:
             self._continue(history)
         self._durable = self._live.view()
         self._session = session._replace(id=loaded.sessions + 1, ledger=loaded.ledger_id)
-        self._counted = False
+        self._counted = 0  # number of the commit that first has what was counted last
         self._chain("sessions", tuple(self._session))
         self.since_wall_ns: int | None = loaded.since_wall_ns or session.wall_ns
         """When the ledger began, by the wall clock of then: energies are counted from there."""
@@ -149,7 +149,7 @@ class DurableLedger:
         """Notes what a GPU's watch (``group`` is the UUID), or the agent itself (""), has counted
         since it was made; with the next commit it is in `counts`."""
         self._live.counts.take(group, counted)
-        self._counted = True
+        self._counted = self._number + 1
 
     def counts(self, group: str) -> Mapping[str, int]:
         """What was counted in a group since the ledger began, as far as it is durable."""
@@ -362,11 +362,14 @@ class DurableLedger:
             chained=tuple(row for _, row in self._chained),
             sealed=tuple(row for each in books for _, row in each.sealed),
             opens=tuple(each.open for each in books if each.open is not None),
-            notes=(
-                *((self._note(PREFIX, counts_text(self._live.counts.totals)),) * self._counted),
-                *((self._note(MARKS, marks_text(self._marks)),) * bool(self._marked)),
-            ),
+            notes=tuple(self._notes()),
         )
+
+    def _notes(self) -> Iterator[Note]:
+        if self._counted > self._writer.written:
+            yield self._note(PREFIX, counts_text(self._live.counts.totals))
+        if self._marked:
+            yield self._note(MARKS, marks_text(self._marks))
 
     def _note(self, prefix: str, body: str) -> Note:
         name = prefix + self._session.backend

@@ -5,7 +5,7 @@ themselves, so a slow or restarted exporter can neither lose nor double a joule.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Final, TypeVar
 
 from submeter.ledger.counts import Counts
@@ -42,11 +42,14 @@ class Totals:
 
     def copy(self) -> "Totals":
         """The same amounts, not to change with these."""
-        return replace(
-            self,
-            by_method_uj=self.by_method_uj.copy(),
-            suspect_uj=self.suspect_uj.copy(),
-            unmetered_ns=self.unmetered_ns.copy(),
+        return Totals(
+            self.energy_uj,
+            self.by_method_uj.copy(),
+            self.suspect_uj.copy(),
+            self.unmetered_ns.copy(),
+            self.jitters,
+            self.resets,
+            self.stalls,
         )
 
 

@@ -63,6 +63,9 @@ _OPEN: Final = 255  # no level has that number
 _PLACE: Final = struct.Struct("<BIqq")  # level, GPU, number, label
 
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), sort_keys=True)
+
+
 class BadRow(SubmeterError):
     """Bytes that no agent wrote, or that were changed since."""
 
@@ -165,7 +168,7 @@ def open_hash(before: bytes, gpu: int, start_s: int, body: bytes, state: str) ->
 
 def canonical(value: object) -> bytes:
     """One byte string for one value: JSON without any choice left."""
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":"), sort_keys=True).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def encode(row: Row, *, compact: bool = True) -> bytes:

@@ -28,7 +28,7 @@ from submeter.settlement import Health, Settlement
 from submeter.units import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
-    from submeter.ticking import Pacer
+    from submeter.ticking import Library
 
 _log = logging.getLogger(__name__)
 
@@ -60,9 +60,9 @@ class Agent:
         label_requests: Callable[[], Mapping[tuple[str, str], int]] = dict,
         exporters: Callable[[], tuple[ExporterState, ...]] = lambda: (),
         others_up: Callable[[], Mapping[str, bool]] = dict,
-        pacer: "Callable[[], Pacer] | None" = None,
+        ticking: "Library | None" = None,
     ) -> None:
-        self._pacer = pacer
+        self._ticking = ticking
         self._others_up = others_up
         self.crashed: BaseException | None = None
         self.driver_error: DriverUnavailable | None = None
@@ -201,7 +201,7 @@ class Agent:
             return False
         self.driver_error = None
         fast, slow = self._node.jobs()
-        lanes = Lanes(self._clock, self.crash, self._pacer)
+        lanes = Lanes(self._clock, self.crash, self._ticking)
         lanes.start(sample=fast, look=slow)
         self._lanes = lanes
         self._required = False

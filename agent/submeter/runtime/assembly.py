@@ -1,17 +1,15 @@
 """A configuration in, the backend it asks for out, with what that needs from the node."""
 
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from submeter.backends import Backend, load
 from submeter.clock import Clock, ScaledClock, SystemClock
 from submeter.config import Config, backend_options
-from submeter.sampling.jobs import LATENESS_BOUNDS_NS
 from submeter.workloads import ProcfsSource
 
 if TYPE_CHECKING:
-    from submeter.ticking import Pacer
+    from submeter.ticking import Library
 
 _log = logging.getLogger(__name__)
 
@@ -45,15 +43,12 @@ def backend_of(config: Config, clock: Clock) -> Backend:
     return load(config.backend, clock, options)
 
 
-def pacer_of(config: Config, clock: Clock) -> "Callable[[], Pacer] | None":
-    """What makes a lane's pacer; None where ticks are polled in Python: nothing but NVML in real
+def ticking_of(config: Config, clock: Clock) -> "Library | None":
+    """What polls the sensors in C; None where that is done in Python: nothing but NVML in real
     time needs it, and it is there only where it could be compiled."""
     real = config.backend == "nvml" and isinstance(clock, SystemClock)
     if not real or not config.sampling.compiled:
         return None
-    from submeter import ticking
+    from submeter.ticking import library
 
-    functions = ticking.library()
-    if functions is None:
-        return None
-    return lambda: ticking.Pacer(functions, LATENESS_BOUNDS_NS)
+    return library()

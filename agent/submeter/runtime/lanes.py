@@ -19,10 +19,11 @@ from submeter.sampling.jobs import LATENESS_BOUNDS_NS, SAMPLE, Job, Lateness
 from submeter.units import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
-    from submeter.ticking import Pacer
+    from submeter.ticking import Busy, Guard, Library
 
 STUCK_NS: Final = 100 * NS_PER_MS
 GUARD_PERIOD_NS: Final = 400 * NS_PER_MS
+_GUARDED_NS: Final = 10 * NS_PER_S
 _NEVER_NS: Final = (1 << 63) - 1
 HUNG_NS: Final = 2 * NS_PER_S
 """A device whose call has lasted this long is reported as down until the call returns."""
@@ -37,12 +38,17 @@ class Lane:
         clock: Clock,
         jobs: Iterable[Job],
         crash: Callable[[BaseException], None],
-        pacer: "Pacer | None" = None,
+        functions: "Library | None" = None,
     ) -> None:
-        """``pacer``: in which jobs with `Job.ticks` are polled."""
+        """``functions``: with which jobs with `Job.ticks` are polled."""
         self.name = name
         self.fast = name.startswith(SAMPLE)
-        self.lateness = Lateness() if pacer is None else Lateness(pacer.late)
+        self.lateness = Lateness()
+        self.places: tuple[int, ...] = ()  # where it notes since when it is busy
+        self._paced: PacedJobs | None = None
+        self._noted: Busy | None = None
+        if functions is not None:
+            self._be_paced(functions)
         self._clock = clock
         self._crash = crash
         self._lock = threading.Lock()
@@ -50,8 +56,18 @@ class Lane:
         self._due: list[Job] = []  # of this wake-up, still to be run, last one first
         self._stopping = False
         self._busy: tuple[Job, int] | None = None
-        self._paced = None if pacer is None else PacedJobs(pacer)
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
+
+    def _be_paced(self, functions: "Library") -> None:
+        from submeter.ticking import Busy, Pacer
+
+        self._noted = Busy()
+        self.places = (self._noted.place,)
+        if self.fast:
+            pacer = Pacer(functions, LATENESS_BOUNDS_NS)
+            self.lateness = Lateness(pacer.late)
+            self.places += (pacer.busy,)
+            self._paced = PacedJobs(pacer)
 
     def start(self) -> None:
         self._thread.start()
@@ -149,11 +165,14 @@ class Lane:
 
     def _run_due(self, now_ns: int) -> None:
         boottime_ns, lock, observe = self._clock.boottime_ns, self._lock, self.lateness.observe
+        noted = self._noted
+        if noted is not None:
+            noted.since(now_ns)
         while True:
             with lock:
                 if not self._due or self._stopping:
                     self._busy = None
-                    return
+                    break
                 job = self._due.pop()
                 self._busy = (job, now_ns)
             observe(now_ns - job.next_ns)
@@ -163,6 +182,8 @@ class Lane:
                 job.advance(now_ns)
             else:
                 self._replace(job, instead)
+        if noted is not None:
+            noted.since(0)
 
     def _replace(self, job: Job, instead: Iterable[Job]) -> None:
         with self._lock:
@@ -177,14 +198,15 @@ class Lanes:
         self,
         clock: Clock,
         crash: Callable[[BaseException], None],
-        pacer: "Callable[[], Pacer] | None" = None,
+        functions: "Library | None" = None,
     ) -> None:
-        """``pacer``: makes what a fast lane's jobs with ticks are polled in."""
+        """``functions``: of `submeter.ticking`, where there are any."""
         self._clock = clock
         self._crash = crash
-        self._pacer = pacer
+        self._functions = functions
         self._lanes: list[Lane] = []
         self._stopping = threading.Event()
+        self._waker: Guard | None = None
         self._guard = threading.Thread(target=self._watch, name="guard", daemon=True)
 
     def start(self, **jobs_by_lane: Iterable[Job]) -> None:
@@ -226,6 +248,8 @@ class Lanes:
     def stop(self, timeout_s: float) -> bool:
         """Stops every lane; whether all ended in time. A stuck one is left behind (a daemon)."""
         self._stopping.set()
+        if self._waker is not None:
+            self._waker.look()
         deadline_ns = self._clock.boottime_ns() + int(timeout_s * NS_PER_S)
         for lane in self._lanes:
             lane.stop()
@@ -236,16 +260,30 @@ class Lanes:
         return ended
 
     def _add(self, name: str, jobs: Iterable[Job]) -> None:
-        pacer = self._pacer if name.startswith(SAMPLE) else None
-        lane = Lane(name, self._clock, jobs, self._crash, None if pacer is None else pacer())
+        lane = Lane(name, self._clock, jobs, self._crash, self._functions)
         self._lanes.append(lane)
         lane.start()
+        if self._waker is not None:
+            self._waker.look()
 
     def _watch(self) -> None:
+        clock, waker = self._clock, self._guarding()
         while not self._stopping.is_set():
-            # Not Event.wait: that costs twice as much, five times a second for years.
-            self._clock.sleep_until(self._clock.boottime_ns() + GUARD_PERIOD_NS)
-            self._split(self._clock.boottime_ns())
+            if waker is None or waker.wait(self._places, clock.boottime_ns() + _GUARDED_NS):
+                self._split(clock.boottime_ns())
+                # Not Event.wait: that costs twice as much, five times a second for years.
+                clock.sleep_until(clock.boottime_ns() + GUARD_PERIOD_NS)
+
+    def _guarding(self) -> "Guard | None":
+        """What wakes the guard only where there is something to do."""
+        if self._functions is not None:
+            from submeter.ticking import Guard
+
+            self._waker = Guard(self._functions, GUARD_PERIOD_NS, STUCK_NS)
+        return self._waker
+
+    def _places(self) -> list[int]:
+        return [place for lane in self.lanes() for place in lane.places]
 
     def _split(self, now_ns: int) -> None:
         for lane in self._lanes:

@@ -34,7 +34,7 @@ from submeter.metrics.collect import powers_mw
 from submeter.model import ProcessView, Reading, Snapshot
 from submeter.runtime.agent import Agent
 from submeter.runtime.answers import answers
-from submeter.runtime.assembly import backend_of, clock_of, pacer_of
+from submeter.runtime.assembly import backend_of, clock_of, ticking_of
 from submeter.runtime.committing import Committer
 from submeter.runtime.ending import Ending
 from submeter.runtime.footprint import LiveIntensity, place_of, pricer_of, rows_of
@@ -129,11 +129,8 @@ class Service:
         session = _session(config, clock, backend)
         ledger = DurableLedger(loaded, session, self._committer, config.max_series)
         self._levels = LevelPage(lambda: self._node.watches())
-        self._listeners: list[Callable[[str, Reading], None]] = [
-            self._hub.publish,
-            self._levels.publish,
-        ]
-        pacer = pacer_of(config, clock)
+        self._listeners: list[Callable[[str, Reading], None]] = []
+        functions = ticking_of(config, clock)
         self._node = Node(
             backend,
             clock,
@@ -144,7 +141,7 @@ class Service:
             on_driver_error=lambda error: self._agent.driver_attention(error),
             checkpoint=ledger.checkpoint,
             boot_id=session.boot_id,
-            ticking=pacer is not None,
+            ticking=functions is not None,
         )
         about = About(
             backend=backend.name,
@@ -184,7 +181,7 @@ class Service:
             on_settled=self._beat,
             label_requests=lambda: self._label_server.requests() if self._label_server else {},
             exporters=lambda: tuple(outlet.state() for outlet in self._outlets),
-            pacer=pacer,
+            ticking=functions,
             others_up=lambda: {} if self._live is None else {"carbon": self._live.up},
         )
         self._gate: Gate | None = None
@@ -308,6 +305,10 @@ class Service:
 
     def _publish(self, uuid: str, reading: Reading) -> None:
         """A sensor's new value, to the page, the jobs that measure themselves, and exporters."""
+        if self._hub.heard:
+            self._hub.publish(uuid, reading)
+        if self._levels.wanted(reading.at_ns):
+            self._levels.publish(uuid, reading)
         for listener in self._listeners:
             listener(uuid, reading)
 

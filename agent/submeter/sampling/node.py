@@ -100,8 +100,10 @@ class Node:
         for i, watch in enumerate(watches):
             uuid = watch.info.uuid
             # Surveys are spread out, since listing processes is slow; but one period early, so
-            # that the first is at once for everybody. Looks are cheap, and share a wake-up.
-            survey_ns = now_ns + stagger_ns(i, len(watches), SURVEY_NS) - SURVEY_NS
+            # that the first is at once for everybody. Looks are cheap, and share a wake-up, with
+            # each other and with a survey: those are whole seconds apart.
+            late_ns = stagger_ns(i, len(watches), SURVEY_NS) // LOOK_NS * LOOK_NS
+            survey_ns = now_ns + late_ns - SURVEY_NS
             look_ns = now_ns - LOOK_NS
             slow.append(Job("survey", (uuid,), SURVEY_NS, survey_ns, watch.survey))
             slow.append(Job("look", (uuid,), LOOK_NS, look_ns, watch.look))

@@ -186,14 +186,17 @@ class GpuWatch:
             return now_ns
         self._failing_since_ns = None
         self.samples += max(len(readings), polls + 1)
+        if not readings:
+            return now_ns
+        observe, tell, uuid = self.meter.observe, self._on_reading, self.device.info.uuid
         for reading in readings:
             if self._probe is not None:
                 self._measure_refresh(reading)
-            self.meter.observe(reading)
-            self.latest = reading
-            if self._on_reading is not None:
-                self._on_reading(self.info.uuid, reading)
-        return max(now_ns, readings[-1].at_ns) if readings else now_ns
+            observe(reading)
+            if tell is not None:
+                tell(uuid, reading)
+        self.latest = reading
+        return max(now_ns, reading.at_ns)
 
     def _failed(self, now_ns: int) -> None:
         """One failure means nothing; nothing but failures for seconds means that it is gone."""

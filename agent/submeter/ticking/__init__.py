@@ -4,6 +4,6 @@ Optional: without the compiled library (`library` gives None) lanes poll in Pyth
 comes out the same, at about three times the cost (benchmarks/README.md).
 """
 
-from submeter.ticking.pacer import Gate, Library, Pacer, Room, Ticks, address, library
+from submeter.ticking.pacer import Busy, Gate, Guard, Library, Pacer, Room, Ticks, address, library
 
-__all__ = ["Gate", "Library", "Pacer", "Room", "Ticks", "address", "library"]
+__all__ = ["Busy", "Gate", "Guard", "Library", "Pacer", "Room", "Ticks", "address", "library"]

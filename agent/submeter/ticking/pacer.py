@@ -1,8 +1,8 @@
 """The compiled library's face: `Ticks` of a round, and the `Pacer` in which a lane waits."""
 
 import ctypes
-from collections.abc import Sequence
-from ctypes import CDLL, POINTER, byref, c_int64, c_void_p, pointer
+from collections.abc import Callable, Sequence
+from ctypes import CDLL, POINTER, byref, c_int32, c_int64, c_void_p, pointer
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -26,13 +26,15 @@ class Gate(Protocol):
 
 
 class Library:
-    """The two functions of ``ticking.c``."""
+    """The functions of ``ticking.c``."""
 
     def __init__(self, loaded: CDLL) -> None:
         self.wait = loaded.submeter_wait
         self.wait.argtypes = (POINTER(Lane), c_int64)
         self.end_with = loaded.submeter_end_with
         self.end_with.argtypes = (POINTER(Lane), c_int64)
+        self.guard = loaded.submeter_guard
+        self.guard.argtypes = (c_void_p, c_int32, POINTER(c_int32), c_int64, c_int64, c_int64)
 
 
 def library(folder: Path = Path(__file__).parent) -> Library | None:
@@ -52,7 +54,7 @@ class Room:
     def __init__(self, values: int, slot_bytes: int, count: int, slots: int) -> None:
         """``values`` is the address of ``slots`` times ``slot_bytes``, kept by the caller."""
         self.ends_ns = (c_int64 * slots)()
-        self.codes = (ctypes.c_int32 * slots)()
+        self.codes = (c_int32 * slots)()
         self.state = Board(
             values=values,
             ends_ns=ctypes.addressof(self.ends_ns),
@@ -138,10 +140,56 @@ class Pacer:
         """No further tick: `wait` returns, at once or within a second."""
         self._lane.stop = 1
 
+    @property
+    def busy(self) -> int:
+        """Where it notes since when a poll has been going on, for `Guard`."""
+        return ctypes.addressof(self._lane) + Lane.since_ns.offset
+
     def late(self) -> tuple[Sequence[int], int]:
         """How many ticks were so late, by bound, and the sum in ns; without those that `wait`
         returned with."""
         return self._late_counts[:], self._lane.late_sum_ns
+
+
+class Busy:
+    """Since when somebody is busy, in ns; 0: not. Set by one thread."""
+
+    __slots__ = ("cell",)
+
+    def __init__(self) -> None:
+        self.cell = c_int64()
+
+    def since(self, now_ns: int) -> None:
+        self.cell.value = now_ns
+
+    @property
+    def place(self) -> int:
+        """Where it is noted, for `Guard`."""
+        return ctypes.addressof(self.cell)
+
+
+class Guard:
+    """Looks whether anybody is busy for too long, several times a second, and only then wakes."""
+
+    def __init__(self, functions: Library, nap_ns: int, stuck_ns: int) -> None:
+        self._functions = functions
+        self._nap_ns = nap_ns
+        self._stuck_ns = stuck_ns
+        self._look = c_int32()
+
+    def wait(self, places: Callable[[], Sequence[int]], until_ns: int) -> bool:
+        """Until somebody is (True), it is ``until_ns``, or `look`."""
+        self._look.value = 0  # before asking who there is: whoever comes later calls `look`
+        found = places()
+        cells = (c_void_p * len(found))(*found)
+        nap_ns, stuck_ns = self._nap_ns, self._stuck_ns
+        return bool(
+            self._functions.guard(cells, len(found), byref(self._look), nap_ns, stuck_ns, until_ns)
+        )
+
+    def look(self) -> None:
+        """There are others now, or nobody any more."""
+        self._look.value = 1
 
 
 def address(function: object) -> int:

@@ -19,7 +19,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 #define NS_PER_S INT64_C(1000000000)
-#define LAYOUT 1 /* changes whenever a structure or a meaning does */
+#define LAYOUT 2 /* changes whenever a structure or a meaning does */
 
 enum { NOBODY = 0, ENDED = -1 }; /* values of `turn` that are no board's number, from 1 on */
 enum { TIME_IS_UP = -1, CUT_SHORT = -2 }; /* what `submeter_wait` gives, if not a round's place */
@@ -55,7 +55,7 @@ typedef struct { /* boards that are asked one after the other, on a grid of abso
 typedef struct {
     round_t **rounds;
     _Atomic int64_t turn;     /* whose turn it is: the boards of all rounds, counted from 1 */
-    _Atomic int64_t since_ns; /* since when */
+    _Atomic int64_t since_ns; /* since when; 0: nobody's */
     const int64_t *late_bounds_ns;
     int64_t *late_counts; /* one more than bounds */
     int64_t late_sum_ns;
@@ -125,7 +125,7 @@ static int64_t poll(lane_t *lane, round_t *round, int first, int64_t now_ns)
     round->tick_ns = now_ns;
     for (int i = 0; i < round->count; i++) {
         int64_t mine = first + i + 1;
-        atomic_store(&lane->since_ns, now_ns); /* before the turn: nobody sees a new one as old */
+        atomic_store(&lane->since_ns, now_ns); /* before the turn: nobody takes a new one for old */
         if (!atomic_compare_exchange_strong(&lane->turn, &turn, mine))
             return 0;
         turn = mine;
@@ -133,6 +133,7 @@ static int64_t poll(lane_t *lane, round_t *round, int first, int64_t now_ns)
     }
     if (!atomic_compare_exchange_strong(&lane->turn, &turn, NOBODY))
         return 0;
+    atomic_store(&lane->since_ns, 0);
     return now_ns;
 }
 
@@ -186,7 +187,26 @@ EXPORT int submeter_end_with(lane_t *lane, int64_t turn)
     return turn > 0 && atomic_compare_exchange_strong(&lane->turn, &turn, (int64_t)ENDED);
 }
 
-/* Rounds down to what both sides have to agree on: layout, then the size of each structure. */
+/* Looks, every `nap_ns`, whether any of those who note since when they are busy (0: they are not)
+ * has been so for longer than `stuck_ns`: 1. 0 at `until_ns`, or when `look` is set. */
+EXPORT int submeter_guard(_Atomic int64_t *const *since_ns, int32_t count,
+                          const _Atomic int32_t *look, int64_t nap_ns, int64_t stuck_ns,
+                          int64_t until_ns)
+{
+    for (;;) {
+        int64_t now_ns = read_ns(CLOCK_BOOTTIME);
+        for (int i = 0; i < count; i++) {
+            int64_t since = atomic_load(since_ns[i]);
+            if (since != 0 && now_ns - since > stuck_ns)
+                return 1;
+        }
+        if (now_ns >= until_ns || atomic_load(look))
+            return 0;
+        nap(now_ns, now_ns + nap_ns);
+    }
+}
+
+/* What both sides have to agree on: layout, then the size of each structure. */
 EXPORT int64_t submeter_layout(void)
 {
     return LAYOUT * INT64_C(1000000000) + (int64_t)sizeof(board_t) * 1000000 +

@@ -19,6 +19,9 @@ from submeter.errors import DeviceLost, DriverUnavailable
 SUSPENDED: Final = "suspended"
 
 _NO_PERMISSION: Final = "no_permission"
+_THOROUGHLY: Final = 6
+"""Every so many times each GPU's UUID is looked at, else only how many there are: a GPU that took
+the place of another one is found a little later."""
 
 
 class Unopened(NamedTuple):
@@ -43,6 +46,7 @@ class NvmlBackend:
         self._session: Session | None = None
         self._devices: dict[str, NvmlDevice] = {}
         self._tallies: dict[str, Tally] = {}
+        self._rescans = 0
 
     @property
     def restart_needed(self) -> bool:
@@ -80,6 +84,9 @@ class NvmlBackend:
         Raises DriverUnavailable where the driver is gone.
         """
         session = self._opened()
+        self._rescans += 1
+        if self._rescans % _THOROUGHLY and self._as_many(session):
+            return ()
         found, self.unopened = [], ()
         for gpu, name, argument in self._places(session):
             try:
@@ -125,6 +132,15 @@ class NvmlBackend:
         if self._session is not None:
             self._session.close()
             self._session = None
+
+    def _as_many(self, session: Session) -> bool:
+        """Whether the driver shows as many GPUs as are open, and none that couldn't be."""
+        if self.unopened or not self._devices or any(sleeping(self._sysfs).values()):
+            return False
+        try:
+            return int(session.ask("nvmlDeviceGetCount")) == len(self._devices)
+        except Fault as fault:
+            raise codes.unavailable(fault) from None
 
     def _opened(self) -> Session:
         if self._session is None:

@@ -1,9 +1,11 @@
 """The slow signals of one GPU: utilisation and memory every second, the rest every ten."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from contextlib import suppress
+from ctypes import Array, byref, c_uint32, c_uint64
+from typing import Any, Final
 
-from submeter.backends.nvml import calls
+from submeter.backends.nvml import calls, codes
 from submeter.backends.nvml.codes import LOST, Fault, explain
 from submeter.backends.nvml.fields import (
     FIELD_LIMIT_CURRENT,
@@ -13,7 +15,9 @@ from submeter.backends.nvml.fields import (
     FieldBatch,
     is_blank,
 )
+from submeter.backends.nvml.library import Function
 from submeter.backends.nvml.questions import NEW_TEMPERATURE, Questions
+from submeter.errors import ReadFailed
 from submeter.model import Activity, Gauges
 
 UTILISATION: Final = "utilisation"
@@ -46,14 +50,21 @@ _LIMIT_CALL: Final = "nvmlDeviceGetEnforcedPowerLimit"
 _RATES_CALL: Final = "nvmlDeviceGetUtilizationRates"
 _MEMORY_CALL: Final = "nvmlDeviceGetMemoryInfo"
 _MEMORY_V2: Final = 0x02000028  # nvmlMemory_v2
+_MEMORY_V2_WORDS: Final = 5  # nvmlMemory_v2_t: version and padding, total, reserved, free, used
+_MEMORY_WORDS: Final = 3  # nvmlMemory_t: total, free, used
 
 
 class ActivityReader:
-    """Utilisation and used memory, two cheap calls."""
+    """Utilisation and used memory, two cheap calls. Made every second for each GPU: hence without
+    the binding's wrappers, which cost three times the calls."""
 
     def __init__(self, questions: Questions) -> None:
         self._questions = questions
-        self._memory_version: tuple[int, ...] = (_MEMORY_V2,)
+        function = questions.session.function
+        self._rates_function = function(_RATES_CALL)
+        self._rates = (c_uint32 * 2)()  # nvmlUtilization_t: gpu, memory
+        self._memory_function = function(f"{_MEMORY_CALL}_v2")
+        self._memory: Array[c_uint64] = (c_uint64 * _MEMORY_V2_WORDS)(_MEMORY_V2)
 
     def memory_total(self) -> int | None:
         """The memory's size in bytes; finds out which version of the question works here.
@@ -68,22 +79,40 @@ class ActivityReader:
                     raise
                 refusal = fault.code
                 continue
-            self._memory_version = version
+            if not version:
+                self._memory_function = self._questions.session.function(_MEMORY_CALL)
+                self._memory = (c_uint64 * _MEMORY_WORDS)()
             return None if is_blank(memory.total) else int(memory.total) or None
         self._questions.lack(MEMORY, explain(refusal))
         return None
 
     def read(self, now_ns: int) -> Activity:
         """Raises Fault where the GPU is lost."""
-        questions = self._questions
-        rates = questions.ask(UTILISATION, _RATES_CALL)
-        memory = questions.ask(MEMORY, _MEMORY_CALL, *self._memory_version)
+        sane = self._questions.sane
         percent, used = None, None
-        if rates is not None:
-            percent = questions.sane(_RATES_CALL, int(rates.gpu), range(101))
-        if memory is not None:
-            used = questions.sane(_MEMORY_CALL, int(memory.used), range(memory.total + 1))
+        if self._asked(UTILISATION, _RATES_CALL, self._rates_function, self._rates):
+            percent = sane(_RATES_CALL, self._rates[0], range(101))
+        memory = self._memory
+        if self._asked(MEMORY, _MEMORY_CALL, self._memory_function, memory):
+            total = memory[1 if len(memory) == _MEMORY_V2_WORDS else 0]
+            used = sane(_MEMORY_CALL, memory[-1], range(total + 1))
         return Activity(now_ns, percent, used)
+
+    def _asked(
+        self, capability: str, name: str, function: Function | None, into: Array[Any]
+    ) -> bool:
+        """Whether there is an answer. Raises Fault where the GPU is lost."""
+        questions = self._questions
+        if questions.refused(capability):
+            return False
+        code = codes.FUNCTION_NOT_FOUND
+        if function is not None:
+            code = questions.call(name, function, questions.handle, byref(into))
+        if not code:
+            return True
+        with suppress(ReadFailed):  # counted
+            questions.absorb(capability, Fault(name, code))
+        return False
 
 
 class GaugeReader:

@@ -176,8 +176,9 @@ class FieldReader:
         codes, ends_ns = self.room.codes[:filled], self.room.ends_ns[:filled]
         answers = self._unpack(self._bytes[: filled * self._batch.size])
         for slot, (code, at_ns, answer) in enumerate(zip(codes, ends_ns, answers, strict=True)):
-            self._count(failure)
-            failure = None
+            if failure is not None:
+                self._count(failure)
+                failure = None
             if code:
                 failure = Fault(calls.FIELD_VALUES, code)
                 continue

@@ -10,9 +10,9 @@ from submeter.clock import SystemClock
 from submeter.model import Reading
 from submeter.runtime.lanes import Lanes
 from submeter.sampling import node as sampling
-from submeter.sampling.jobs import LATENESS_BOUNDS_NS, missed_by_owner
+from submeter.sampling.jobs import missed_by_owner
 from submeter.sampling.watch import GpuWatch
-from submeter.ticking import Pacer
+from submeter.ticking import Library
 from submeter.units import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ LOADS = tuple(
 class Metered:
     """The stand-in's boards under lanes: what was read, and what they know."""
 
-    def __init__(self, node: "Node", pacer: Callable[[], Pacer] | None) -> None:
+    def __init__(self, node: "Node", functions: Library | None) -> None:
         self.world = node
         self.readings: dict[str, list[Reading]] = {}
         self.node = sampling.Node(
@@ -45,10 +45,10 @@ class Metered:
             period_ns=PERIOD_NS,
             settle_ns=NS_PER_S,
             on_reading=lambda uuid, reading: self.readings.setdefault(uuid, []).append(reading),
-            ticking=pacer is not None,
+            ticking=functions is not None,
         )
         self._crashes: list[BaseException] = []
-        self.lanes = Lanes(node.clock, self._crashes.append, pacer)
+        self.lanes = Lanes(node.clock, self._crashes.append, functions)
 
     def start(self, *lines: str) -> dict[str, GpuWatch]:
         """Opens them and waits until all are past finding out their sensors' refresh."""
@@ -80,11 +80,9 @@ class Metered:
 
 @pytest.fixture(params=["python", "compiled"])
 def metered(request: pytest.FixtureRequest, node: "Node") -> Iterator[Metered]:
-    pacer = None
-    if request.param == "compiled":
-        functions: Library = request.getfixturevalue("ticking_functions")
-        pacer = lambda: Pacer(functions, LATENESS_BOUNDS_NS)  # noqa: E731
-    made = Metered(node, pacer)
+    compiled = request.param == "compiled"
+    functions = request.getfixturevalue("ticking_functions") if compiled else None
+    made = Metered(node, functions)
     yield made
     made.stop()
 

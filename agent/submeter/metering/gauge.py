@@ -54,7 +54,11 @@ class Gauge:
         before it, None if there is nothing to integrate."""
         shown_mw = average_mw if instant_mw is None else instant_mw
         if shown_mw is not None and 0 <= shown_mw <= self._ceiling_mw:
-            self._show(at_ns, shown_mw)
+            if not self._low_mw <= shown_mw <= self._high_mw:
+                self._widen(shown_mw)
+            peaks = self.peaks
+            if at_ns >= peaks.until_ns or not peaks.low_mw <= shown_mw <= peaks.high_mw:
+                peaks.add(at_ns, shown_mw)
         power_mw = average_mw if self._by_average else instant_mw
         if power_mw is None and self._either:
             power_mw = instant_mw
@@ -80,9 +84,8 @@ class Gauge:
         self._high_mw = _NO_HIGH_MW
         return stretch
 
-    def _show(self, at_ns: int, power_mw: int) -> None:
+    def _widen(self, power_mw: int) -> None:
         if power_mw < self._low_mw:
             self._low_mw = power_mw
         if power_mw > self._high_mw:
             self._high_mw = power_mw
-        self.peaks.add(at_ns, power_mw)

@@ -228,7 +228,6 @@ class Meter:
         first = counter.raw_uj is None
         if self._by_power:
             self._post_bridge(reading)
-        late = at_ns - self._known_ns > self._gap_ns or self._drew()
         before_ns = counter.at_ns
         booked_uj = counter.advance(at_ns, energy_uj)
         if counter.epoch != self._epoch:
@@ -241,11 +240,12 @@ class Meter:
         if self._by_power:
             self._by_power = False
             self.source = EnergySource.COUNTER
-        came_back = counter.since_ns < before_ns
-        if at_ns - counter.since_ns > self._gap_ns and (late or came_back) and not first:
-            self._cut(self._read_ns)
-            self._observed = False
-            self._returning = True
+        if at_ns - counter.since_ns > self._gap_ns and not first:
+            came_back = counter.since_ns < before_ns
+            if came_back or at_ns - self._known_ns > self._gap_ns or self._drew():
+                self._cut(self._read_ns)
+                self._observed = False
+                self._returning = True
         self._energy_uj += booked_uj
 
     def _integrated(self, at_ns: int, joined: bool) -> None:

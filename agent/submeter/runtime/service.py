@@ -137,7 +137,8 @@ class Service:
             period_ns=config.sampling.period_ns,
             settle_ns=config.settle.interval_ns,
             on_reading=self._publish,
-            seen=lambda: self._hub.heard or self._levels.wanted(clock.boottime_ns()),
+            seen=self._seen,
+            heard=lambda: bool(self._listeners) or self._seen(),
             on_driver_error=lambda error: self._agent.driver_attention(error),
             checkpoint=ledger.checkpoint,
             boot_id=session.boot_id,
@@ -302,6 +303,10 @@ class Service:
         self._levels.close()
         finish(self._outlets, None)
         close(self._outlets, self._clock, _LAST_PUSH_S)
+
+    def _seen(self) -> bool:
+        """Whether the page or a job follows the readings."""
+        return self._hub.heard or self._levels.wanted(self._clock.boottime_ns())
 
     def _publish(self, uuid: str, reading: Reading) -> None:
         """A sensor's new value, to the page, the jobs that measure themselves, and exporters."""

@@ -6,6 +6,7 @@ counter gained meanwhile, or that it began anew, is the meter's to judge.
 
 import logging
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Final
 
 from submeter.backends import Backend, Device
@@ -20,6 +21,7 @@ from submeter.sampling.watch import LOOK_NS, SURVEY_NS, GpuWatch
 _log = logging.getLogger(__name__)
 
 NOT_FOUND: Final = "not_found"
+_INDEX: Final = attrgetter("device.info.index")
 
 
 class Node:
@@ -37,12 +39,14 @@ class Node:
         checkpoint: Callable[[str], Checkpoint | None] = lambda _uuid: None,
         boot_id: str = "",
         seen: Callable[[], bool] = lambda: False,
+        heard: Callable[[], bool] = lambda: True,
         ticking: bool = False,
     ) -> None:
         """``period_ns`` None locks the sampling of each GPU to its sensors' refresh.
         ``checkpoint`` says by UUID where an agent before this one stopped, ``boot_id`` which boot
         this is; empty where the node is not real and begins anew with each start. ``seen`` says
-        whether somebody follows the readings live, ``ticking`` whether the jobs' ticks are polled
+        whether somebody follows the readings live, ``heard`` whether anybody takes them
+        (``on_reading``) at all, ``ticking`` whether the jobs' ticks are polled
         by whoever waits for them, where the backend can (`submeter.ticking`)."""
         self.backend = backend
         self._clock = clock
@@ -52,6 +56,7 @@ class Node:
         self._on_driver_error = on_driver_error
         self._checkpoint = checkpoint
         self._boot_id = boot_id
+        self._heard = heard
         self._rounds = Rounds(backend, clock, seen, ticking=ticking)
         self._watches: dict[str, GpuWatch] = {}
 
@@ -89,7 +94,7 @@ class Node:
 
     def watches(self) -> list[GpuWatch]:
         """Every GPU ever seen, by its present index."""
-        return sorted(self._watches.values(), key=lambda watch: watch.info.index)
+        return sorted(self._watches.values(), key=_INDEX)
 
     def jobs(self, watches: list[GpuWatch] | None = None) -> tuple[list[Job], list[Job]]:
         """The fast jobs and the slow ones, of all GPUs or of some, on fresh grids."""
@@ -120,6 +125,7 @@ class Node:
             reopen=self.backend.reopen,
             on_reading=self._on_reading,
             on_driver_error=self._on_driver_error,
+            heard=self._heard,
         )
 
     def _meter(self, info: GpuInfo) -> Meter:

@@ -87,8 +87,10 @@ class GpuWatch:
         reopen: Callable[[str], Device],
         on_reading: Callable[[str, Reading], None] | None = None,
         on_driver_error: Callable[[DriverUnavailable], None] | None = None,
+        heard: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``period_ns`` None locks the sampling to the sensor's measured refresh."""
+        """``period_ns`` None locks the sampling to the sensor's measured refresh. ``heard``:
+        whether anybody wants readings now."""
         self.device = device
         self.meter = meter
         self.period_ns = PROBE_PERIOD_NS
@@ -113,6 +115,7 @@ class GpuWatch:
         self._reopen = reopen
         self._on_reading = on_reading
         self._on_driver_error = on_driver_error
+        self._heard = heard
         self._probe: list[Reading] | None = []
         self._listed: tuple[Held, ...] | None = None
         self._cut = False
@@ -188,7 +191,8 @@ class GpuWatch:
         self.samples += max(len(readings), polls + 1)
         if not readings:
             return now_ns
-        observe, tell, uuid = self.meter.observe, self._on_reading, self.device.info.uuid
+        observe, uuid = self.meter.observe, self.device.info.uuid
+        tell = self._on_reading if self._heard() else None
         for reading in readings:
             if self._probe is not None:
                 self._measure_refresh(reading)

@@ -86,7 +86,7 @@ class NvmlBackend:
         session = self._opened()
         self._rescans += 1
         if self._rescans % _THOROUGHLY and self._as_many(session):
-            return ()
+            return []
         found, self.unopened = [], ()
         for gpu, name, argument in self._places(session):
             try:

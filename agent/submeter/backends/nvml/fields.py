@@ -57,6 +57,7 @@ THROTTLE_FIELDS: Final[tuple[tuple[str, int], ...]] = (  # reason → cumulative
 
 # nvmlValueType_t → how the union is read; every entry is 8 bytes long.
 _FORMATS: Final = {0: "d", 1: "I4x", 2: "Q", 3: "Q", 4: "q", 5: "i4x", 6: "H6x"}
+_VALUES: Final = {kind: Struct(f"={form}") for kind, form in _FORMATS.items()}
 _HEAD: Final = "8xq8xII"  # fieldId, scopeId, timestamp, latencyUsec, valueType, nvmlReturn
 _QUICK_HEAD: Final = "8xq8xQ"  # the same with the last two as one number
 _SIZE: Final = 40
@@ -123,5 +124,5 @@ def _decoded(at_us: int, value_type: int, code: int, raw: bytes) -> FieldValue:
         return FieldValue(code, None, at_us, value_type)
     if value_type not in _FORMATS:
         return FieldValue(codes.UNKNOWN, None, at_us, value_type)
-    (value,) = Struct(f"={_FORMATS[value_type]}").unpack(raw)
+    (value,) = _VALUES[value_type].unpack(raw)
     return FieldValue(codes.SUCCESS, int(value) if isfinite(value) else None, at_us, value_type)

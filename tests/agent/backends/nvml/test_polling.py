@@ -132,7 +132,7 @@ def test_a_gpu_that_hangs_holds_up_nobody_and_comes_back(metered: Metered, stuck
     assert set(missed_by_owner(metered.lanes.jobs())) == set(watches)
     for other in others:
         gaps = [b.at_ns - a.at_ns for a, b in pairwise(metered.readings[other])]
-        assert max(gaps) < 1.5 * NS_PER_S  # once, until the guard has looked
+        assert max(gaps) < 2.5 * NS_PER_S  # none of them waited for the one that hangs
     metered.wait(lambda: not metered.lanes.hung(metered.world.now()))
     metered.more(watches, 30)
     assert all(watch.up for watch in watches.values())

@@ -32,7 +32,14 @@ _WIDTH, _CELL, _GAP = 1560, 34, 8
 _PALETTE: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D31",
                    "#7F7F7F", "#17A2A2", "#9467BD")  # fmt: skip
 _POINTS: Final = 240
-_PREFIXED: Final = {"watt": "W", "hertz": "Hz", "massg": "g", "bytes": "B", "litre": "L"}
+_PREFIXED: Final = {
+    "watt": "W",
+    "joule": "J",
+    "hertz": "Hz",
+    "massg": "g",
+    "bytes": "B",
+    "litre": "L",
+}
 _STYLE: Final = """
 body{margin:0;background:#f4f5f5;font:12px/1.35 Inter,"DejaVu Sans",sans-serif;color:#24292e}
 h1{font-size:18px;margin:12px 12px 2px}header p{margin:0 12px 8px;color:#57606a}
@@ -119,6 +126,8 @@ def _short(value: float) -> str:
     for limit, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
             return f"{value / limit:.3g} {prefix}"
+    if 0 < abs(value) < 0.1:
+        return f"{value * 1000:.3g} m"
     return f"{value:.3g} "
 
 

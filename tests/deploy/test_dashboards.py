@@ -23,7 +23,7 @@ FILES = sorted(FOLDER.rglob("*.json"))
 RULES = sorted((ROOT / "deploy/prometheus/rules").glob("*.yml"))
 UNITS = {
     "watt", "kwatth", "percentunit", "celsius", "hertz", "bytes", "s", "short", "none", "massg",
-    "litre",
+    "litre", "joule",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The dashboard *Footprint*: carbon, water, cost, budget – from energy, and from assumptions."""
+"""The dashboard *Footprint*: carbon, water, cost, joules per token, budget – as nodes price it."""
 
 from typing import Final
 
@@ -22,24 +22,38 @@ from submeter_dashboards.elements import (
     row,
     words,
 )
-from submeter_dashboards.queries import CLUSTER, Source, named
+from submeter_dashboards.queries import (
+    CARBON,
+    CLUSTER,
+    COST,
+    FACILITY,
+    KWH,
+    WATER,
+    Meaning,
+    Source,
+    named,
+)
 
 UID: Final = "submeter-footprint"
 
 _OWNER = "phase, workload, user, namespace"
-_KWH = "3.6e6"
 _YEAR_H = 8760
+_FACTOR = f"submeter_footprint_factor{{{CLUSTER}}}"
+_FACTORS = f"avg by (quantity, currency, source) ({_FACTOR})"
+_BUILDS = f"group by (cluster, instance) (submeter_build_info{{{CLUSTER}}})"
+_IDLE = 'label_replace(vector(1), "phase", "idle", "", "")'
 _BUDGET = f"(sum(submeter_node_power_budget_watts{{{CLUSTER}}}) or vector($budget_kw * 1000))"
 
 _TEXT: Final = """\
-Measured: the energy of the GPUs, by their own counters. **Assumed, and set at the top of this
-page**: PUE **$pue**, carbon **$carbon g/kWh**, water **$wue l/kWh**, price
-**$price $currency/kWh**, and, where no node has a power budget, **$budget_kw kW**.
+Measured: the energy of the GPUs, by their own counters. **As each node is configured**: PUE,
+carbon intensity, water and price, each joule at the factor valid at its moment (*Factors in use*).
+**Assumed, only for nodes without a factor**: PUE **$pue**, carbon **$carbon g/kWh**, water
+**$wue l/kWh**, price **$price $currency/kWh**, and, where no node has a power budget,
+**$budget_kw kW**.
 
-Building = GPUs × PUE · carbon and cost = building × factor · water = GPUs × WUE (The Green Grid
-defines WUE by the energy of the IT equipment). Processors, memory, fans and network of the servers
-are not in any of it: submeter meters GPUs. One factor is used for the whole time, so figures of the
-past change when you change it.
+Processors, memory, fans and network of the servers are not in any of it: submeter meters GPUs.
+Workloads are shown at the mean factor that their phase had in the chosen time; `submeter report`
+has every joule at its own.
 """
 
 
@@ -68,7 +82,10 @@ def footprint(source: Source) -> Dashboard:
             " Department of Energy's guidance on cooling water in data centres names.",
         ),
         assumption("price", "Price a kWh (assumed)", "0.15", "A placeholder: put yours."),
-        assumption("currency", "Currency", "EUR", "Only a word beside the price."),
+        assumption(
+            "currency", "Currency", "EUR",
+            "Costs in this one are shown as the nodes price them; the word beside the price.",
+        ),
         assumption(
             "budget_kw", "Power budget kW (assumed)", "10",
             "Used where no node has a power budget of its own (node.power_budget_watts).",
@@ -79,100 +96,172 @@ def footprint(source: Source) -> Dashboard:
         words("What is measured and what is assumed", _TEXT),
         row("By phase"), *_phases(source),
         row("By workload"), *_workloads(source),
+        row("Energy for a unit of work"), *_efficiency(source),
         row("Budget and headroom"), *_budget(source),
     ]  # fmt: skip
     return build(
         uid,
         title,
-        "Carbon, water, cost, PUE, power budget and headroom. Factors are assumptions, set above.",
+        "Carbon, water, cost, joules per token, power budget, headroom, as nodes price them.",
         variables,
         panels,
     )
 
 
 def _totals(source: Source) -> list[Panel]:
-    energy = source.energy("", CLUSTER)
-    idle = source.energy("", f'{CLUSTER}, phase="idle"')
+    idle = f"sum({source.meaning('phase', COST)} and on (phase) {_IDLE})"
     return [
         figure(
-            "GPUs", "Measured energy of all GPUs.", "kwatth", Query(f"{energy} / {_KWH}", "GPUs"),
-            decimals=2,
+            "GPUs", "Measured energy of all GPUs.", "kwatth",
+            Query(f"{source.energy('', CLUSTER)} / {KWH}", "GPUs"), decimals=2,
         ),
         figure(
-            "Building", "Energy of the GPUs × PUE.", "kwatth",
-            Query(f"{energy} / {_KWH} * $pue", "building"), decimals=2,
+            "Building", "Energy that the site drew for them.", "kwatth",
+            Query(f"{source.meaning('', FACILITY)} / {KWH}", "building"), decimals=2,
         ),
         figure(
-            "Carbon", "Building × carbon intensity.", "massg",
-            Query(f"{energy} / {_KWH} * $pue * $carbon", "CO2e"), decimals=2,
+            "Carbon", "CO2 equivalent of what the site drew.", "massg",
+            Query(source.meaning("", CARBON), "CO2e"), decimals=2,
         ),
         figure(
-            "Water", "GPUs × WUE.", "litre", Query(f"{energy} / {_KWH} * $wue", "water"),
-            decimals=2,
+            "Water", "Of the site, and of generation where that is configured.", "litre",
+            Query(source.meaning("", WATER), "water"), decimals=2,
         ),
         figure(
-            "Cost ($currency)", "Building × price.", "none",
-            Query(f"{energy} / {_KWH} * $pue * $price", "cost"), decimals=2,
+            "Cost ($currency)", "Of what the site drew.", "none",
+            Query(source.meaning("", COST), "cost"), decimals=2,
         ),
         figure(
             "Of it for idle GPUs ($currency)", "What GPUs cost that nobody held.", "none",
-            Query(f"{idle} / {_KWH} * $pue * $price", "idle"), decimals=2,
+            Query(idle, "idle"), decimals=2,
+        ),
+        listing(
+            "Factors in use", "Of every node and quantity, with its source; a node that is not"
+            " here is shown at the assumptions above.", ["quantity", "currency", "source"],
+            [
+                Column("Value", _FACTORS, "none"),
+                Column("Nodes", f"count by (quantity, currency, source) ({_FACTOR})", "none"),
+            ],
+            width=18,
+        ),
+        figure(
+            "Nodes without a carbon factor", "Their carbon is assumed.", "none",
+            Query(
+                f"count({_BUILDS} unless on (cluster, instance)"
+                f" submeter_carbon_grams_total{{{CLUSTER}}}) or vector(0)",
+                "nodes",
+            ),
+            width=6, height=9, levels=((None, GOOD), (1, WARN)),
         ),
     ]  # fmt: skip
 
 
 def _phases(source: Source) -> list[Panel]:
-    power_kw = f"{source.power('phase', CLUSTER)} / 1000"
-    energy_kwh = f"{source.energy('phase', CLUSTER)} / {_KWH}"
     return [
         lines(
-            "Carbon an hour", "Building × carbon intensity, by phase.", "massg",
-            [Query(f"{power_kw} * $pue * $carbon", "{{phase}}")], stacked=True,
+            "Carbon an hour", "CO2 equivalent of what the site draws, by phase.", "massg",
+            [Query(f"{source.meaning_rate('phase', CARBON)} * 3600", "{{phase}}")], stacked=True,
         ),
         lines(
-            "Power of the building", "GPUs by phase, and what PUE adds for them.", "watt",
+            "Power of the building", "GPUs by phase, and what the site draws beside for them.",
+            "watt",
             [
                 Query(source.power("phase", CLUSTER), "{{phase}}"),
                 Query(
-                    f"{source.power('', CLUSTER)} * ($pue - 1)", "cooling and the like (assumed)"
+                    f"{source.meaning_rate('', FACILITY)} - {source.power('', CLUSTER)}",
+                    "cooling and the like",
                 ),
             ],
             stacked=True,
         ),
         bars(
             "Carbon", "Of the chosen time, by phase.", "massg",
-            Query(f"sort_desc({energy_kwh} * $pue * $carbon)", "{{phase}}"),
+            Query(f"sort_desc({source.meaning('phase', CARBON)})", "{{phase}}"),
         ),
         bars(
             "Water", "Of the chosen time, by phase.", "litre",
-            Query(f"sort_desc({energy_kwh} * $wue)", "{{phase}}"),
+            Query(f"sort_desc({source.meaning('phase', WATER)})", "{{phase}}"),
         ),
         bars(
             "Cost ($currency)", "Of the chosen time, by phase.", "none",
-            Query(f"sort_desc({energy_kwh} * $pue * $price)", "{{phase}}"),
+            Query(f"sort_desc({source.meaning('phase', COST)})", "{{phase}}"),
         ),
     ]  # fmt: skip
 
 
 def _workloads(source: Source) -> list[Panel]:
     used = source.energy(_OWNER, f'{CLUSTER}, workload!=""')
-    top = f"topk(50, {used} > 0) / {_KWH}"
+    top = f"topk(50, {used} > 0)"
+    energy = f"({source.energy('phase', CLUSTER)} > 0)"
+
+    def meaning(what: Meaning) -> str:
+        mean = f"{source.meaning('phase', what)} / {energy}"
+        return f"{top} * on (phase) group_left () ({mean})"
+
     return [
         listing(
             "Who", "The 50 workloads that used most in the chosen time.", _OWNER.split(", "),
             [
-                Column("GPUs", top, "kwatth"),
-                Column("Carbon", f"{top} * $pue * $carbon", "massg"),
-                Column("Water", f"{top} * $wue", "litre"),
-                Column("Cost", f"{top} * $pue * $price", "none"),
+                Column("GPUs", f"{top} / {KWH}", "kwatth"),
+                Column("Carbon", meaning(CARBON), "massg"),
+                Column("Water", meaning(WATER), "litre"),
+                Column("Cost", meaning(COST), "none"),
             ],
         )
+    ]  # fmt: skip
+
+
+def _efficiency(source: Source) -> list[Panel]:
+    """All that a workload used, by what it did."""
+    power = source.power(_OWNER, CLUSTER)
+    energy = source.energy(_OWNER, CLUSTER)
+
+    def each(unit: str) -> str:
+        return f"{energy} / ({source.done(_OWNER, unit)} > 0)"
+
+    return [
+        lines(
+            "Joules for a generated token", "All that the workload uses, by the tokens that it"
+            " generates, prompts included in the energy.", "joule",
+            [
+                Query(
+                    f"{power} / ({source.done_rate(_OWNER, 'generated')} > 0)",
+                    "{{workload}} {{user}}",
+                )
+            ],
+        ),
+        lines(
+            "Tokens a second", "As servers and jobs count them.", "none",
+            [
+                Query(source.done_rate(_OWNER, "generated"), "{{workload}} generated"),
+                Query(source.done_rate(_OWNER, "prompt"), "{{workload}} of prompts"),
+            ],
+        ),
+        listing(
+            "Work", "What workloads that tell it did in the chosen time, and what they used for"
+            " one. Time that nobody counted makes one look dearer than it was.",
+            _OWNER.split(", "),
+            [
+                Column("Tokens generated", f"{source.done(_OWNER, 'generated')} > 0", "none"),
+                Column("A token", each("generated"), "joule"),
+                Column("Tokens of prompts", f"{source.done(_OWNER, 'prompt')} > 0", "none"),
+                Column("Requests", f"{source.done(_OWNER, 'requests')} > 0", "none"),
+                Column("A request", each("requests"), "joule"),
+                Column(
+                    "Not counted",
+                    f"sum by ({_OWNER})"
+                    f" (increase(submeter_work_uncounted_seconds_total{{{CLUSTER}}}[$__range]))",
+                    "s",
+                ),
+            ],
+        ),
     ]  # fmt: skip
 
 
 def _budget(source: Source) -> list[Panel]:
     power = source.power("", CLUSTER)
     mean_w = f"avg_over_time(({power})[$__range:1m])"
+    carbon = f"({source.meaning('', CARBON)} / {source.energy('', CLUSTER)})"
     return [
         figure(
             "In use", "Draw of the GPUs by their budget.", "percentunit",
@@ -199,8 +288,8 @@ def _budget(source: Source) -> list[Panel]:
             Query(f"{mean_w} / 1000 * {_YEAR_H}", "a year"),
         ),
         figure(
-            "A year's carbon", "The same × PUE × carbon intensity.", "massg",
-            Query(f"{mean_w} / 1000 * {_YEAR_H} * $pue * $carbon", "a year"),
+            "A year's carbon", "The same at the mean carbon of the chosen time.", "massg",
+            Query(f"{mean_w} * {_YEAR_H} * 3600 * {carbon}", "a year"),
         ),
         lines(
             "Draw and budget", "All GPUs together, and what they may draw.", "watt",

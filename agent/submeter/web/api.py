@@ -43,6 +43,11 @@ def snapshot_json(snapshot: Snapshot) -> bytes:
             {**_account(account), "watts": _watts(value_mw)}
             for account, value_mw in snapshot.power_mw.items()
         ],
+        "work": [
+            {**owner._asdict(), "unit": unit, "amount": amount}
+            for (owner, unit), amount in snapshot.done.items()
+        ],
+        "work_servers": [each._asdict() for each in snapshot.work_servers],
     }
     return json.dumps(_clean(content), separators=(",", ":")).encode()
 

@@ -18,6 +18,7 @@ from submeter.web.midnight import Day
 from submeter.web.node import overview
 from submeter.web.node import section as node_section
 from submeter.web.sums import by_gpu
+from submeter.web.work import section as work_section
 
 _DOCUMENT: Final = """<!DOCTYPE html>
 <html lang="en">
@@ -77,7 +78,8 @@ def _live(snapshot: Snapshot, day: Day | None, host: str) -> str:
     return (
         f"{_top(snapshot, host)}\n{_warnings(snapshot)}\n"
         f'<div class="pair" id="pair">{node_section(snapshot, sums)}\n'
-        f"{day_section(snapshot, day, sums)}</div>\n{_PAST}\n{overview(snapshot, sums)}{grid}"
+        f"{day_section(snapshot, day, sums)}</div>\n{_PAST}\n{work_section(snapshot, sums)}\n"
+        f"{overview(snapshot, sums)}{grid}"
     )
 
 

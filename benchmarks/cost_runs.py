@@ -15,8 +15,8 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import median
@@ -124,6 +124,16 @@ class Bench:
 
     def run_agent(self, node: Node, rate_hz: float, seconds: float) -> Result:
         """`submeter run` as an operator starts it, with a ledger on disk."""
+        with self.running(node, rate_hz) as (pid, port):
+            time.sleep(WARM_UP_S)
+            late_before = _lateness(port)
+            result = watch("agent", node, rate_hz, seconds, pid)
+            late = [now - then for now, then in zip(_lateness(port), late_before, strict=True)]
+        return replace(result, late_p50_ms=_quantile(late, 0.5), late_p99_ms=_quantile(late, 0.99))
+
+    @contextmanager
+    def running(self, node: Node, rate_hz: float) -> Iterator[tuple[int, int]]:
+        """An agent that is ready: its process and its port."""
         port, log = _free_port(), self.folder / "agent.log"
         state = tempfile.mkdtemp(dir=self.folder)  # a new ledger each time: its clock starts anew
         command = [
@@ -134,14 +144,10 @@ class Bench:
             agent = subprocess.Popen(command, env=node.environment, stdout=stderr, stderr=stderr)
         try:
             _wait_until_ready(port, log)
-            time.sleep(WARM_UP_S)
-            late_before = _lateness(port)
-            result = watch("agent", node, rate_hz, seconds, agent.pid)
-            late = [now - then for now, then in zip(_lateness(port), late_before, strict=True)]
+            yield agent.pid, port
         finally:
             agent.send_signal(signal.SIGTERM)
             agent.wait(timeout=10)
-        return replace(result, late_p50_ms=_quantile(late, 0.5), late_p99_ms=_quantile(late, 0.99))
 
 
 def watch(what: str, node: Node, rate_hz: float, seconds: float, pid: int) -> Result:

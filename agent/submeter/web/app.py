@@ -13,6 +13,7 @@ from submeter.web.api import snapshot_json
 from submeter.web.broadcast import Broadcast
 from submeter.web.http import Handler, Request, Response, Routes, Stream, text
 from submeter.web.midnight import Day
+from submeter.web.negotiation import accepts_gzip
 from submeter.web.rendered import Rendered
 
 Ready = Callable[[], str]
@@ -31,6 +32,7 @@ class Outlet(Protocol):
 
 HTML: Final = "text/html; charset=utf-8"
 _EVENTS: Final = "text/event-stream; charset=utf-8"
+_GZIP: Final = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
 
 _MOST_BATCH_MS: Final = 1_000  # a ring holds some seconds
 _FOLDER: Final = Path(__file__).with_name("assets")
@@ -55,9 +57,11 @@ def routes(
 ) -> Routes:
     """The route table. ``day``: what was used since midnight; ``host``: what the page calls this
     machine. Raises InputError where two exporters want the same path."""
+    live = Rendered(lambda snapshot: page.fragment(snapshot, day(snapshot), host), HTML)
+    hub.state = lambda: _state(live, source())
     table: dict[str, Handler] = {
         "/": _page(source, lambda snapshot: page.document(snapshot, day(snapshot), host)),
-        "/live": _rendered(source, lambda each: page.fragment(each, day(each), host), HTML),
+        "/live": _served(source, live),
         "/api/v1/snapshot": _rendered(source, snapshot_json, "application/json"),
         "/api/v1/history": history,
         "/events": _events(hub),
@@ -73,9 +77,15 @@ def routes(
     return table
 
 
-def _rendered(source: Source, encode: Callable[[Snapshot], bytes], kind: str) -> Handler:
-    rendered = Rendered(encode, kind)
+def _state(live: Rendered, snapshot: Snapshot | None) -> bytes:
+    return b"" if snapshot is None else live.plain(snapshot)
 
+
+def _rendered(source: Source, encode: Callable[[Snapshot], bytes], kind: str) -> Handler:
+    return _served(source, Rendered(encode, kind))
+
+
+def _served(source: Source, rendered: Rendered) -> Handler:
     def handle(request: Request) -> Response:
         snapshot = source()
         if snapshot is None:
@@ -94,10 +104,11 @@ def _events(hub: Broadcast) -> Handler:
     def handle(request: Request) -> Response | Stream:
         asked = parse_qs(request.query)
         form = asked.get("form", ["reading"])[0]
-        if form == "power":
-            return Stream(hub.powers(), _EVENTS)
+        if form == "page":
+            pack = accepts_gzip(request.headers.get("accept-encoding", ""))
+            return Stream(hub.pages(pack=pack), _EVENTS, _GZIP if pack else ())
         if form != "reading":
-            return text("form must be reading or power", 400)
+            return text("form must be reading or page", 400)
         given = asked.get("batch_ms", ["0"])[0]
         if not (given.isascii() and given.isdigit() and int(given[:5]) <= _MOST_BATCH_MS):
             return text(f"batch_ms must be a whole number up to {_MOST_BATCH_MS}", 400)

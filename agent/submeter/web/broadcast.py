@@ -1,7 +1,9 @@
 """Readings in from the sampler's threads, server-sent events out; nobody waits for a slow client.
 
-Two forms. `events`: every value as its own event, for programs. `powers`: for pages, what all GPUs
-drew since the event before in one, made once for everybody who looks.
+Two forms. `events`: every value as its own event, for programs. `pages`: what all GPUs drew since
+the event before in one, and every two seconds what stands on the page, made, compressed and framed
+once for everybody who looks. Each piece of that is a deflate block that refers to none before it
+(RFC 1951; Z_FULL_FLUSH), so the same bytes go on in everybody's stream.
 
 All events of a form go into one ring. A client that is slower than the ring is long misses events
 and goes on with what there is; nothing piles up for it.
@@ -9,8 +11,9 @@ and goes on with what there is; nothing piles up for it.
 
 import asyncio
 import json
+import zlib
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Final
 
 from submeter.model import Reading
@@ -21,18 +24,22 @@ _FEW: Final = 8  # events of pages, which are large
 _AT_ONCE: Final = 256  # events; bounds what is copied for one client
 _BATCH_S: Final = 0.05  # a wake-up costs more than a reading
 _POWERS_S: Final = 0.5  # between two events of pages, which draw what came half a second later
+_STATE_S: Final = 2.0  # between two states of what stands on a page
 _HEARTBEAT_S: Final = 15.0  # shows dead clients, and keeps proxies from cutting the line
 _RECENT: Final = 61  # settlements: a minute, for a page that was just opened
 _MILLI: Final = 3
 _MICRO: Final = 6
 _OPENING: Final = b"retry: 2000\n\n"
 _HEARTBEAT: Final = b": still here\n\n"
+_GZIP_HEADER: Final = b"\x1f\x8b\x08\0\0\0\0\0\x04\xff"  # RFC 1952: deflate, no time, fast
+_LEVEL: Final = 1
 
 
 class Ring:
     """Owns the last events of one form and those who wait for the next. The server's thread."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, heartbeat: bytes = _HEARTBEAT) -> None:
+        self._heartbeat = heartbeat
         self._events: deque[bytes] = deque(maxlen=size)
         self._count = 0  # events there ever were
         self._news = asyncio.Event()
@@ -70,7 +77,7 @@ class Ring:
             async with asyncio.timeout(_HEARTBEAT_S):
                 await self._news.wait()
         except TimeoutError:
-            return _HEARTBEAT
+            return self._heartbeat
         if rest_s:
             await asyncio.sleep(rest_s)
         return b""
@@ -83,9 +90,13 @@ class Broadcast:
     def __init__(self, size: int = _RING) -> None:
         self._incoming: deque[tuple[str, Reading]] = deque(maxlen=size)
         self._each = Ring(size)
-        self._powers = Ring(_FEW)
+        self._pages = Ring(_FEW)
+        self._packed = Ring(_FEW, packed(_HEARTBEAT))
         self._collected: list[tuple[str, Reading]] = []  # for the next event of pages
         self._due = 0.0  # when that is to be, by the loop's clock
+        self._state_due = 0.0
+        self.state: Callable[[], bytes] = bytes
+        """What stands on a page now; nothing where there is none yet. The server's thread."""
         self._recent: deque[tuple[int, Mapping[str, int]]] = deque(maxlen=_RECENT)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waking = False
@@ -117,9 +128,12 @@ class Broadcast:
         it waits so long for more, since what a client costs is pieces and not bytes."""
         return self._listen(self._each, rest_s, _OPENING)
 
-    def powers(self) -> AsyncGenerator[bytes, None]:
-        """The same for a page; at first, the last minute."""
-        return self._listen(self._powers, 0.0, _OPENING + recent(list(self._recent)))
+    def pages(self, *, pack: bool) -> AsyncGenerator[bytes, None]:
+        """The same for a page; at first, the last minute. ``pack``: compressed with gzip."""
+        opening = _OPENING + recent(list(self._recent))
+        if pack:
+            return self._listen(self._packed, 0.0, _GZIP_HEADER + packed(opening))
+        return self._listen(self._pages, 0.0, opening)
 
     async def _listen(
         self, ring: Ring, rest_s: float, opening: bytes
@@ -138,11 +152,15 @@ class Broadcast:
                 yield events or await ring.wait(rest_s)
         finally:
             ring.clients -= 1
-            if not self._each.clients + self._powers.clients:
+            if not self._each.clients + self._looking:
                 self._loop = None
 
+    @property
+    def _looking(self) -> int:
+        return self._pages.clients + self._packed.clients
+
     def _soon(self) -> None:
-        """Pages alone wait for their next event: ten wake-ups less."""
+        """Pages alone wait for their next event: that is ten wake-ups less."""
         loop = asyncio.get_running_loop()
         wait_s = _BATCH_S if self._each.clients else max(_BATCH_S, self._due - loop.time())
         loop.call_later(min(wait_s, _POWERS_S), self._deliver)
@@ -158,13 +176,33 @@ class Broadcast:
         if each:
             self._each.wake()
         now = asyncio.get_running_loop().time()
-        if not self._powers.clients:
+        if not self._looking:
             self._collected.clear()
         elif now >= self._due - _BATCH_S:
             self._due = now + _POWERS_S
-            self._powers.add(together(self._collected))
-            self._powers.wake()
-            self._collected.clear()
+            self._to_pages(now)
+
+    def _to_pages(self, now: float) -> None:
+        events = together(self._collected)
+        self._collected.clear()
+        if now >= self._state_due - _BATCH_S:
+            self._state_due = now + _STATE_S
+            events += state_event(self.state())
+        for ring in (self._pages, self._packed):
+            if ring.clients:
+                ring.add(packed(events) if ring is self._packed else events)
+                ring.wake()
+
+
+def packed(data: bytes) -> bytes:
+    """Data as a piece of any deflate stream."""
+    deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return deflate.compress(data) + deflate.flush(zlib.Z_FULL_FLUSH)
+
+
+def state_event(state: bytes) -> bytes:
+    """What stands on a page as an event; nothing for nothing. A line end would end its data."""
+    return b"event: live\ndata: " + state.replace(b"\n", b" ") + b"\n\n" if state else b""
 
 
 def encode(gpu_uuid: str, reading: Reading) -> bytes:

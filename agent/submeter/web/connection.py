@@ -189,7 +189,8 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _stream(self, stream: Stream) -> None:
         """Sends piece after piece, each only once the one before is with the kernel."""
-        headers = (("Content-Type", stream.content_type), ("Cache-Control", "no-store"))
+        kind = (("Content-Type", stream.content_type), ("Cache-Control", "no-store"))
+        headers = (*kind, *stream.headers)
         try:
             async with aclosing(stream.chunks) as chunks:
                 await self._send(self._wire.begin(HTTPStatus.OK, headers))

@@ -51,6 +51,7 @@ _SERIES: Final = 24  # the others are one
 _OTHERS: Final = "(others)"
 _FRESH_NS: Final = 8 * NS_PER_S
 _MICRO: Final = 6
+_JSON: Final = "application/json"
 _ROW_S: Final = 10  # the ledger's shortest rows
 _END_S: Final = 1 << 40
 
@@ -86,7 +87,9 @@ class History:
         if answer is None or (answer.done() and not 0 <= now_ns - begun_ns < _FRESH_NS):
             answer = self._worker.submit(self._answer, name, now_ns // NS_PER_S)
             self._asked[name] = (now_ns, answer)
-        return Stream(_once(answer), "application/json")
+        if answer.done() and not answer.exception():
+            return Response(answer.result(), _JSON, headers=(("Cache-Control", "no-store"),))
+        return Stream(_once(answer), _JSON)
 
     def _answer(self, name: str, now_s: int) -> bytes:
         try:

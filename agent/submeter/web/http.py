@@ -32,6 +32,7 @@ class Stream:
 
     chunks: AsyncGenerator[bytes, None]
     content_type: str
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 Handler = Callable[[Request], Response | Stream]

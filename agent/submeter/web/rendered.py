@@ -22,12 +22,17 @@ class Rendered:
         self._plain = b""
         self._gzipped: bytes | None = None
 
-    def response(self, request: Request, snapshot: Snapshot, vary: str = "") -> Response:
-        """The answer to a request, from the cache if this snapshot was asked for before."""
+    def plain(self, snapshot: Snapshot) -> bytes:
+        """The encoding itself, from the cache if this snapshot was asked for before."""
         if snapshot is not self._snapshot:
             self._plain = self._encode(snapshot)
             self._gzipped = None
             self._snapshot = snapshot
+        return self._plain
+
+    def response(self, request: Request, snapshot: Snapshot, vary: str = "") -> Response:
+        """The answer to a request, from the cache if this snapshot was asked for before."""
+        self.plain(snapshot)
         accepted = accepts_gzip(request.headers.get("accept-encoding", ""))
         headers = (
             ("Cache-Control", "no-store"),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
@@ -114,7 +115,7 @@ def test_a_page_gets_the_last_minute_and_then_all_gpus_together() -> None:
     async def scene(hub: Broadcast) -> None:
         for at_s in range(100):
             hub.remember(at_s * NS_PER_S, {"GPU-1": 100_400 + at_s})
-        async with aclosing(hub.powers()) as one, aclosing(hub.powers()) as two:
+        async with aclosing(hub.pages(pack=False)) as one, aclosing(hub.pages(pack=False)) as two:
             past = powers(await anext(one))
             assert past["t0_ms"] == 39_000
             assert past["watts"] == {"GPU-1": [x for at in range(61) for x in (1000 * at, 100)]}
@@ -135,7 +136,7 @@ def test_a_page_gets_the_last_minute_and_then_all_gpus_together() -> None:
 
 def test_pages_and_programs_listen_side_by_side() -> None:
     async def scene(hub: Broadcast) -> None:
-        async with aclosing(hub.powers()) as page, aclosing(hub.events()) as program:
+        async with aclosing(hub.pages(pack=False)) as page, aclosing(hub.events()) as program:
             await anext(page)
             await anext(program)
             for number in range(200):
@@ -146,6 +147,32 @@ def test_pages_and_programs_listen_side_by_side() -> None:
             while len(seen) < 100:
                 for event in (await anext(page)).split(b"\n\n")[:-1]:
                     seen += powers(event)["watts"]["GPU-1"][1::2]
+
+    run(scene)
+
+
+def test_a_packed_stream_is_gzip_whoever_joins_when() -> None:
+    async def scene(hub: Broadcast) -> None:
+        hub.state = lambda: b"<p>one</p>\n<p>two</p>"
+        hub.remember(0, {"GPU-1": 5_000})
+        async with aclosing(hub.pages(pack=True)) as early, aclosing(hub.pages(pack=True)) as late:
+            readers = zlib.decompressobj(31), zlib.decompressobj(31)
+            texts = [b"", b""]
+            texts[0] += readers[0].decompress(await anext(early))
+            for number in range(4):
+                hub.publish("GPU-1", reading(number * NS_PER_MS))
+                while not (piece := await anext(early)):
+                    pass
+                texts[0] += readers[0].decompress(piece)
+                if number == 1:  # in the middle of the others' stream
+                    texts[1] += readers[1].decompress(await anext(late))
+                elif number > 1:
+                    while not (piece := await anext(late)):
+                        pass
+                    texts[1] += readers[1].decompress(piece)
+            assert texts[0].count(b"event: power") == 5
+            assert texts[1].count(b"event: power") == 3
+            assert b"event: live\ndata: <p>one</p> <p>two</p>\n\n" in texts[0]
 
     run(scene)
 

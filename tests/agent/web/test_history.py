@@ -67,9 +67,11 @@ def micro(joules: str) -> int:
 
 def asked(history: History, query: str) -> dict[str, Any]:
     async def ask() -> bytes:
-        stream = history.handler()(Request("/api/v1/history", query))
-        assert isinstance(stream, Stream)
-        return b"".join([piece async for piece in stream.chunks])
+        answer = history.handler()(Request("/api/v1/history", query))
+        if isinstance(answer, Response):
+            return answer.body
+        assert isinstance(answer, Stream)
+        return b"".join([piece async for piece in answer.chunks])
 
     answer: dict[str, Any] = json.loads(asyncio.run(ask()))
     return answer

@@ -22,7 +22,7 @@ APPROVED: Final = Path(__file__).with_name("approved")
 SHRUNK: Final = 10  # pixels of the page in one of the picture
 HEIGHT: Final = 2_000  # of a page at most
 CELLS: Final = (24, 8)  # of a section, when it is compared
-MOST_MEAN: Final = 12.0  # of 255: how far sections may be apart on average
+MOST_MEAN: Final = 18.0  # of 255: how far sections may be apart on average
 MOST_CELLS: Final = 0.10  # of a section's cells that may be quite different
 QUITE: Final = 64.0
 MOST_ACROSS: Final = 0.02  # of the page's width
@@ -108,15 +108,14 @@ def differences(wanted: View, found: View) -> list[str]:
                 said.append(f"{name}: {what} {other[at]} instead of {one[at]}")
         if not 0.6 < (other[3] + 20) / (one[3] + 20) < 1.6:
             said.append(f"{name}: {other[3]} px high instead of {one[3]}")
+        grids = cells_of(wanted, one), cells_of(found, other)
+        if not all(grids):
+            continue
         cells = [
             abs(a - b)
-            for one_row, other_row in zip(
-                cells_of(wanted, one), cells_of(found, other), strict=True
-            )
+            for one_row, other_row in zip(*grids, strict=True)
             for a, b in zip(one_row, other_row, strict=True)
         ]
-        if not cells:
-            continue
         mean = sum(cells) / len(cells)
         quite = sum(each > QUITE for each in cells) / len(cells)
         if mean > MOST_MEAN or quite > MOST_CELLS:

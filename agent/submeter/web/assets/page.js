@@ -1,12 +1,12 @@
-// Keeps the page's state up to date while somebody can see it: figures every two seconds from
-// /live, power as the sensors give it from /events, the past from /api/v1/history.
+// Keeps the page's state up to date while somebody can see it: figures every two seconds and power
+// as the sensors give it from /events, the past from /api/v1/history.
 // Whatever comes from outside is only ever text or a number here, never markup of ours.
 import { areas, Trace } from "./charts.js";
 import { showPast } from "./past.js";
 
 const PERIOD_MS = 2000;
 const PATIENCE_MS = 5000;
-const EVENTS = "/events?form=power";
+const EVENTS = "/events?form=page";
 const NODE_GRAIN_MS = 100;
 const live = document.getElementById("live");
 const lost = document.getElementById("lost");
@@ -71,19 +71,24 @@ function noteThrottling(old, fresh) {
   if (performance.now() < (throttled.get(card) ?? 0)) fresh.classList.add("now");
 }
 
+function renew(html) {
+  const parsed = new DOMParser().parseFromString(html, "text/html");
+  if (version && parsed.getElementById("version")?.textContent !== version) location.reload();
+  const fresh = document.createElement("main");
+  fresh.id = "live";
+  fresh.append(...parsed.body.childNodes);
+  morph(live, dense(document.adoptNode(fresh)));
+  lost.hidden = true;
+  prepare();
+}
+
+// Where no events come, because the agent reads nothing, follows too many, or is gone.
 async function refresh() {
-  if (!document.hidden) {
+  if (!document.hidden && performance.now() - heard > PERIOD_MS * 2) {
     try {
       const answer = await fetch("/live", { signal: AbortSignal.timeout(PATIENCE_MS) });
       if (!answer.ok) throw new Error(answer.statusText);
-      const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (version && parsed.getElementById("version")?.textContent !== version) location.reload();
-      const fresh = document.createElement("main");
-      fresh.id = "live";
-      fresh.append(...parsed.body.childNodes);
-      morph(live, dense(document.adoptNode(fresh)));
-      lost.hidden = true;
-      prepare();
+      renew(await answer.text());
     } catch {
       lost.hidden = false;
     }
@@ -98,6 +103,7 @@ const traces = new Map(); // canvas → Trace
 const byUuid = new Map(); // GPU's UUID → its trace, and what it drew last
 let node = null; // the trace of all GPUs together
 let events = null;
+let heard = performance.now(); // when a state came as an event
 
 function prepare() {
   for (const [canvas, trace] of traces) {
@@ -156,9 +162,15 @@ function listen() {
   if (document.hidden) {
     events?.close();
     events = null;
+    heard = -Infinity;
   } else if (!events) {
     events = new EventSource(EVENTS);
     events.addEventListener("power", take);
+    events.addEventListener("error", () => { heard = -Infinity; });
+    events.addEventListener("live", (event) => {
+      heard = performance.now();
+      renew(event.data);
+    });
   }
 }
 

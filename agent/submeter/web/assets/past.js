@@ -39,7 +39,8 @@ export function showPast(section, areas) {
         section.querySelector("#past-at").textContent = "The ledger doesn't answer.";
       }
     }
-    timer = setTimeout(ask, past && past.step_s > 60 ? LONG_AGAIN_MS : AGAIN_MS);
+    const again = past?.step_s ? past.step_s * 500 : AGAIN_MS;
+    timer = setTimeout(ask, Math.min(Math.max(again, AGAIN_MS), LONG_AGAIN_MS));
   }
 
   function show() {

@@ -5,7 +5,6 @@ Measures that are named run, however long they take; with none named, the short 
 
 import argparse
 import datetime
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -43,8 +42,7 @@ def _measure(name: str, measure: Measure) -> None:
     except Unavailable as reason:
         print(f"{name}: not measured here: {reason}", file=sys.stderr)
         return
-    date, version = _today(), _version()
-    figures.keep({each.name: Result(values[each.name], date, version) for each in measure.FIGURES})
+    figures.keep({each.name: Result(values[each.name], _today()) for each in measure.FIGURES})
 
 
 def _write(known: Mapping[str, Measure]) -> None:
@@ -71,16 +69,6 @@ def _report(known: Mapping[str, Measure]) -> int:
 
 def _today() -> str:
     return datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-
-
-def _version() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -66,11 +66,10 @@ class Measure(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was measured last: value, day (UTC), and on which version of the code."""
+    """What was measured last, and on which day (UTC)."""
 
     value: float
     date: str
-    version: str
 
 
 def measures() -> dict[str, Measure]:
@@ -87,16 +86,13 @@ def measures() -> dict[str, Measure]:
 def read(path: Path = RESULTS) -> dict[str, Result]:
     """The last results by figure."""
     stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {name: Result(**about) for name, about in stored.items()}
+    return {name: Result(about["value"], about["date"]) for name, about in stored.items()}
 
 
 def keep(new: Mapping[str, Result], path: Path = RESULTS) -> None:
     """Writes new results over the last ones, figure by figure; others stay as they are."""
     kept = {**read(path), **new}
-    stored = {
-        name: {"value": each.value, "date": each.date, "version": each.version}
-        for name, each in sorted(kept.items())
-    }
+    stored = {name: {"value": each.value, "date": each.date} for name, each in sorted(kept.items())}
     path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 

@@ -75,7 +75,7 @@ def test_every_measure_says_what_it_needs() -> None:
 def test_new_results_leave_the_others(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_text("{}")
-    old, new = (figures.Result(value, "2026-01-01", "abc") for value in (1.0, 2.0))
+    old, new = (figures.Result(value, "2026-01-01") for value in (1.0, 2.0))
     figures.keep({"one": old, "two": old}, path)
     figures.keep({"two": new}, path)
     assert figures.read(path) == {"one": old, "two": new}

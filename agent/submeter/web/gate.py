@@ -7,6 +7,7 @@ was right before stays in force.
 import asyncio
 import logging
 import ssl
+import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from importlib.util import find_spec
@@ -146,6 +147,7 @@ class Gate:
         tokens = () if self._tokens is None else tuple(_tokens(self._tokens))
         context = None if config.tls is None else tls.context(config.tls)
         login = Login(config.users or {}, tokens) if config.users or tokens else None
+        _tell_if_open(self._tokens, None if config.tls is None else config.tls.key.file)
         return _State(config, context, login, seen)
 
     def _signatures(self, config: WebConfig) -> Iterator[object]:
@@ -173,6 +175,13 @@ def _refusal(login: Login) -> Response:
     return Response(
         b"401 Unauthorized\n", status=401, headers=(("WWW-Authenticate", login.challenge),)
     )
+
+
+def _tell_if_open(*secrets: Path | None) -> None:
+    """Not refused: secrets that a container is given are often readable by all who are in it."""
+    for path in secrets:
+        if path is not None and path.stat().st_mode & stat.S_IROTH:
+            _log.warning("%s holds a secret, and everybody here can read it: chmod o= it", path)
 
 
 def _tokens(path: Path) -> Iterator[bytes]:

@@ -301,7 +301,7 @@ def test_no_change_of_a_file_opens_the_house(
     assert not house.gate.up
 
 
-@pytest.mark.threat("T14")
+@pytest.mark.threat("T14", "T25")
 def test_other_machines_come_in_only_where_somebody_is_asked(house: House) -> None:
     with pytest.raises(InputError, match=r"refusing to listen on 0\.0\.0\.0"):
         house.serve(TLS, host="0.0.0.0")
@@ -329,6 +329,21 @@ def test_certificate_and_key_inside_the_file(house: House) -> None:
         f"tls_server_config:\n  cert: {block('server.crt')}  key: {block('server.key')}"
     )
     assert house.status(port) == 200
+
+
+@pytest.mark.threat("T22")
+def test_secrets_that_everybody_can_read_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(TOKEN)
+    with ThreadPoolExecutor(1) as workers:
+        for mode, said in ((0o640, 0), (0o644, 1)):
+            tokens.chmod(mode)
+            caplog.clear()
+            Gate(None, tokens, workers).open()
+            assert caplog.text.count("everybody here can read it") == said
+            assert TOKEN not in caplog.text
 
 
 @pytest.mark.parametrize("token", ["short", "has a blank in it 0123456789", "ümläut-0123456789abc"])

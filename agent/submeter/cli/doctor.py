@@ -38,7 +38,7 @@ from submeter.model import EnergySource, GpuInfo, Reading
 from submeter.runtime.assembly import backend_of
 from submeter.runtime.state import problem
 from submeter.ticking import library
-from submeter.top.source import NoAnswer, snapshot
+from submeter.top.source import Door, NoAnswer, snapshot
 from submeter.units import NS_PER_MS
 from submeter.workloads import ProcfsSource
 
@@ -110,7 +110,7 @@ def _node(config: Config) -> list[Finding]:
 def _agent(config: Config) -> list[Finding]:
     url = f"http://{config.web.listen}/"
     try:
-        return list(agent_findings(url, snapshot(url), ""))
+        return list(agent_findings(url, snapshot(Door(url)), ""))
     except NoAnswer as error:
         return list(agent_findings(url, None, error.reason))
 

@@ -19,7 +19,16 @@ Ask = Callable[[], dict[str, Any]]
 
 _PERIOD_S: Final = 1.0
 _KEPT: Final = 120  # values of a sparkline
-_COLUMNS: Final = ("workload", "phase", "watts", "energy", "GPUs", "who", "sure")
+_COLUMNS: Final = ("workload", "phase", "watts", "energy", "GPUs", "who", "sure", "why")
+_ROOMY: Final = 120  # columns from which the evidence has a place in the table
+_LOW: Final = 36  # lines below which more than a few GPUs make way for details
+_FEW: Final = 3
+_KEYS: Final = """\
+↑ ↓        choose a workload              enter, d   details, with the evidence for its phase
+s          next order                     w j p      by watts, joules, phase
+/          filter by label or phase       space      pause
+h          the last hour, by phase        esc        back
+q          quit                           ?          this"""
 _COLOURS: Final = {
     "training": "dodger_blue1",
     "inference": "orange3",
@@ -39,7 +48,9 @@ class Top(App[None]):
     CSS = """
     #head { height: auto; text-style: bold; }
     #loud { height: auto; color: $warning; text-style: bold; }
+    #phases { height: auto; margin-bottom: 1; }
     #gpus { height: auto; max-height: 50%; margin-bottom: 1; }
+    .low.with-more #gpus { display: none; }
     #workloads { height: 1fr; min-height: 4; }
     #more { height: auto; max-height: 40%; border-top: solid $secondary; display: none; }
     #filter { display: none; height: 3; }
@@ -54,6 +65,7 @@ class Top(App[None]):
         Binding("h", "past", "last hour"),
         Binding("slash", "filter", "filter", key_display="/"),
         Binding("space", "pause", "pause"),
+        Binding("question_mark", "keys", "keys", key_display="?"),
         Binding("escape", "leave", "back", show=False),
     ]
 
@@ -69,11 +81,12 @@ class Top(App[None]):
         self._sort = view.SORTS[0]
         self._wanted = ""
         self._paused = False
-        self._more = ""  # "", "details" or "past"
+        self._more = ""  # "", "details", "past" or "keys"
 
     def compose(self) -> ComposeResult:
         yield Static(id="head", markup=False)
         yield Static(id="loud", markup=False)
+        yield Static(id="phases", markup=False)
         with VerticalScroll(id="gpus"):
             yield Static(id="gpu-lines", markup=False)
         yield DataTable(id="workloads", cursor_type="row", zebra_stripes=False)
@@ -83,10 +96,7 @@ class Top(App[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        table = self._table
-        for name in _COLUMNS:
-            table.add_column(name, key=name)
-        table.focus()
+        self._table.focus()
         self.refresh_now()
         if self._period_s is not None:
             self.set_interval(self._period_s, self.refresh_now)
@@ -114,6 +124,11 @@ class Top(App[None]):
 
     def action_details(self) -> None:
         self._show_more("details")
+
+    def action_keys(self) -> None:
+        self._show_more("keys")
+        if self._more == "keys":
+            self._say(_KEYS)
 
     def action_past(self) -> None:
         self._show_more("past")
@@ -201,23 +216,37 @@ class Top(App[None]):
         clock = f"{datetime.fromtimestamp(snapshot['wall_ns'] // NS_PER_S, UTC):%H:%M:%S} UTC"
         self._set("head", view.headline(snapshot, clock, self._sort, paused=self._paused))
         self._set("loud", "\n".join([*loud, *view.warnings(snapshot)]))
-        width = max(self.size.width, 40)
+        many = len(snapshot["gpus"]) > _FEW
+        self.screen.set_class(many and self.size.height < _LOW, "low")
+        self._draw_phases(snapshot)
+        width = max(self.query_one("#gpu-lines").size.width or self.size.width, 40)
         self._set("gpu-lines", "\n".join(view.gpu_lines(snapshot, self._past, width)))
         self._draw_table(snapshot)
         if self._more == "details":
             self._draw_details()
 
+    def _draw_phases(self, snapshot: dict[str, Any]) -> None:
+        line = Text("last second: ", end="")
+        for at, (phase, said) in enumerate(view.phase_shares(snapshot)):
+            line.append(" · " if at else "").append(phase, _COLOURS.get(phase, ""))
+            line.append(f" {said}")
+        self.query_one("#phases", Static).update(line)
+
     def _draw_table(self, snapshot: dict[str, Any]) -> None:
         table = self._table
         chosen = self._chosen()
         self._shown = view.arranged(view.workloads(snapshot), self._sort, self._wanted)
-        table.clear()
-        for workload in self._shown:
-            cells = [Text(cell, no_wrap=True, overflow="ellipsis") for cell in view.row(workload)]
+        wanted = len(_COLUMNS) - (self.size.width < _ROOMY)
+        table.clear(columns=len(table.columns) != wanted)
+        if not table.columns:
+            for name in _COLUMNS[:wanted]:
+                table.add_column(name, key=name)
+        for workload, texts in zip(self._shown, view.rows(self._shown), strict=True):
+            cells = [Text(cell, no_wrap=True, overflow="ellipsis") for cell in texts]
             cells[1].stylize(_COLOURS.get(workload.phase, ""))
             for at in (2, 3):
                 cells[at].justify = "right"
-            table.add_row(*cells, key=workload.key)
+            table.add_row(*cells[:wanted], key=workload.key)
         keys = [workload.key for workload in self._shown]
         if chosen is not None and chosen.key in keys:
             table.move_cursor(row=keys.index(chosen.key), animate=False)
@@ -233,6 +262,7 @@ class Top(App[None]):
     def _show_more(self, what: str) -> None:
         self._more = "" if self._more == what else what
         self.query_one("#more").display = bool(self._more)
+        self.screen.set_class(bool(self._more), "with-more")
         if self._more == "details":
             self._draw_details()
 
@@ -241,6 +271,6 @@ class Top(App[None]):
 
     def _set(self, name: str, text: str) -> None:
         widget = self.query_one(f"#{name}", Static)
-        widget.update(Text(text))
+        widget.update(Text(text, no_wrap=name == "gpu-lines", overflow="ellipsis"))
         if name == "loud":
             widget.display = bool(text)

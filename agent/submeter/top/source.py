@@ -4,14 +4,15 @@ import json
 import re
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.error import URLError
-from urllib.parse import urlsplit
-from urllib.request import ProxyHandler, build_opener
+from urllib.parse import unquote, urlsplit
+from urllib.request import ProxyHandler, Request, build_opener
 
 from submeter.errors import InputError, SubmeterError
 
@@ -24,29 +25,44 @@ _DIRECT: Final = build_opener(ProxyHandler({}))  # a proxy knows no loopback add
 
 
 class NoAnswer(SubmeterError):
-    """The agent can't be asked now, for that ``reason``."""
+    """The agent can't be asked now, for that ``reason``; ``status`` is HTTP's, 0 without one."""
 
-    def __init__(self, message: str, reason: str = "") -> None:
+    def __init__(self, message: str, reason: str = "", status: int = 0) -> None:
         super().__init__(f"{message}: {reason}" if reason else message)
         self.reason = reason
+        self.status = status
 
 
-def checked_url(url: str) -> str:
-    """The base address, ending in a slash. Raises InputError for what is none."""
+class Door(NamedTuple):
+    """Where an agent is asked, ending in a slash, and the Authorization header it wants, if any."""
+
+    url: str
+    authorization: str = ""
+
+
+def door(url: str, token_file: Path | None = None) -> Door:
+    """From ``http://HOST:PORT/``, which may name a user and password, and a file that has a bearer
+    token in its first line. Raises InputError for what is none."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"--url: expected http://HOST:PORT/, found {url!r}")
-    return url.rstrip("/") + "/"
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/") + "/"
+    if token_file is not None:
+        return Door(bare, f"Bearer {_first_line(token_file)}")
+    if parts.username is None:
+        return Door(bare)
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return Door(bare, f"Basic {b64encode(pair.encode()).decode()}")
 
 
-def snapshot(url: str) -> dict[str, Any]:
+def snapshot(at: Door) -> dict[str, Any]:
     """The newest snapshot. Raises NoAnswer."""
-    return _json(url + "api/v1/snapshot")
+    return _json(at, "api/v1/snapshot")
 
 
-def history(url: str, name: str) -> dict[str, Any]:
+def history(at: Door, name: str) -> dict[str, Any]:
     """What a range was used for. Raises NoAnswer."""
-    return _json(f"{url}api/v1/history?range={name}")
+    return _json(at, f"api/v1/history?range={name}")
 
 
 @contextmanager
@@ -86,12 +102,22 @@ def _address(child: "subprocess.Popen[bytes]", log: Path) -> str:
             ended = True
 
 
-def _json(url: str) -> dict[str, Any]:
+def _first_line(path: Path) -> str:
     try:
-        with _DIRECT.open(url, timeout=PATIENCE_S) as answer:
+        lines = path.read_text().split("\n")
+    except (OSError, ValueError) as error:
+        raise InputError(f"--token-file: {path} can't be read: {error}") from error
+    return lines[0].strip()
+
+
+def _json(at: Door, path: str) -> dict[str, Any]:
+    headers = {"Authorization": at.authorization} if at.authorization else {}
+    try:
+        with _DIRECT.open(Request(at.url + path, headers=headers), timeout=PATIENCE_S) as answer:  # noqa: S310  http or https, as `door` has seen to
             content: dict[str, Any] = json.loads(answer.read(_MOST_BYTES))
     except (URLError, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         text = getattr(reason, "strerror", None) or str(reason)
-        raise NoAnswer(f"no answer from {url}", text) from error
+        status = getattr(error, "code", 0)
+        raise NoAnswer(f"no answer from {at.url}", text, status) from error
     return content

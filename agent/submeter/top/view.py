@@ -19,8 +19,12 @@ _LEVELS: Final = "▁▂▃▄▅▆▇█"
 _IDLE_PERCENT: Final = 5
 _LITTLE: Final = 0.3  # of the limit; boards that are held and idle draw 15 to 25 % of it
 _LABELS: Final = ("workload", "user", "namespace", "pod", "container", "job")
+_MANY_W: Final = 10  # tenths of a watt say nothing from there on
+_WIDE: Final = 100  # columns from which there is room for limits and throttling
 _FIXED: Final = 50  # columns of a GPU's line besides its sparkline and its holders
-_OFTEN: Final = 12  # columns that a sparkline has at least
+_FIXED_NARROW: Final = 24
+_LEAST: Final = 12  # columns that a sparkline has at least
+_MOST: Final = 60
 
 
 @dataclass(slots=True)
@@ -89,18 +93,25 @@ def arranged(found: Iterable[Workload], sort: str, wanted: str) -> list[Workload
     return sorted(kept, key=keys[sort])
 
 
-def row(workload: Workload) -> tuple[str, ...]:
-    """Its cells: workload, phase, watts, energy, GPUs, who, how sure the phase is."""
+def rows(shown: Sequence[Workload]) -> list[tuple[str, ...]]:
+    """The cells of each: workload, phase, watts, energy (all in the same unit), GPUs, who, how
+    sure the phase is, and why."""
+    energies, _ = figures.energies([int(each.joules * UJ_PER_J) for each in shown])
+    return [_row(each, energy) for each, energy in zip(shown, energies, strict=True)]
+
+
+def _row(workload: Workload, energy: str) -> tuple[str, ...]:
     confidences = [process["verdict"]["confidence"] for process in workload.processes]
     sure = figures.percent(min(confidences)) if confidences else ""
     return (
         workload.name,
         workload.phase,
-        f"{workload.watts:,.1f}",
-        figures.energy(int(workload.joules * UJ_PER_J)),
+        f"{workload.watts:,.0f}" if workload.watts >= _MANY_W else f"{workload.watts:.1f}",
+        energy,
         ranges(workload.gpus),
         workload.who,
         sure,
+        "; ".join(dict.fromkeys(_why(process) for process in workload.processes)),
     )
 
 
@@ -115,16 +126,24 @@ def details(workload: Workload) -> Iterator[str]:
         f"{workload.watts:,.1f} W now, {figures.energy(int(workload.joules * UJ_PER_J))} in all, "
         f"GPU {ranges(workload.gpus) or '–'}"
     )
+    by_pid: dict[int, list[Json]] = {}
     for process in workload.processes:
-        verdict = process["verdict"]
-        why = "; ".join(map(printable, verdict["evidence"])) or "nothing known"
+        by_pid.setdefault(process["pid"], []).append(process)
+    for pid, parts in by_pid.items():
+        verdict = parts[0]["verdict"]
+        memory = sum(part["memory_bytes"] or 0 for part in parts)
         yield (
-            f"pid {process['pid']} on GPU {process['gpu']}: {process['watts']:,.1f} W, "
-            f"{figures.data(process['memory_bytes'])}; {verdict['phase']}, "
-            f"{figures.percent(verdict['confidence'])} sure ({verdict['source']}): {why}"
+            f"pid {pid} on GPU {ranges(part['gpu'] for part in parts)}: "
+            f"{sum(part['watts'] for part in parts):,.1f} W, {figures.data(memory or None)}; "
+            f"{verdict['phase']}, {figures.percent(verdict['confidence'])} sure "
+            f"({verdict['source']}): {_why(parts[0])}"
         )
     if not workload.processes:
         yield "no process of it is on a GPU now"
+
+
+def _why(process: Json) -> str:
+    return "; ".join(map(printable, process["verdict"]["evidence"])) or "nothing known"
 
 
 def headline(snapshot: Json, clock: str, sort: str, *, paused: bool) -> str:
@@ -149,26 +168,48 @@ def warnings(snapshot: Json) -> Iterator[str]:
         yield "BLIND: no GPU can be read. What stands here is old."
 
 
+def phase_shares(snapshot: Json) -> list[tuple[str, str]]:
+    """What the node's power is used for now: each phase, and its watts and share as text. They
+    add up to the whole, nobody's included."""
+    found: dict[str, int] = {}
+    for account in snapshot["power"]:
+        phase = account["phase"]
+        found[phase] = found.get(phase, 0) + round(1000 * account["watts"])
+    drawn = {phase: power_mw for phase, power_mw in found.items() if power_mw > 0}
+    ordered = sorted(drawn, key=lambda phase: (-drawn[phase], phase))
+    percents = figures.apportioned([drawn[phase] for phase in ordered], 100)
+    return [
+        (phase, f"{drawn[phase] / 1000:,.0f} W ({share} %)")
+        for phase, share in zip(ordered, percents, strict=True)
+    ]
+
+
 def gpu_lines(snapshot: Json, past: Mapping[str, Sequence[float]], width: int) -> Iterator[str]:
-    """A line for each GPU: power of its limit, busy, temperature, the last minute, who is on it."""
-    spark_width = max(_OFTEN, min(60, (width - _FIXED) // 2))
-    yield "GPU      W  of W  busy   °C throttled  " + "power".ljust(spark_width) + " on it"
+    """A line for each GPU: power, busy, temperature, the last minutes, who is on it; where there
+    is room for it also the limit and how long it was throttled."""
+    wide = width >= _WIDE
+    room = (width - _FIXED) // 2 if wide else (width - _FIXED_NARROW) // 3
+    spark_width = max(_LEAST, min(_MOST, room))
+    heads = "GPU      W  of W  busy   °C throttled  " if wide else "GPU      W  busy   °C  "
+    yield heads + "power".ljust(spark_width) + " on it"
     for gpu in snapshot["gpus"]:
-        line = _gpu_line(gpu, past.get(gpu["uuid"], ()), spark_width)
+        line = _gpu_line(gpu, past.get(gpu["uuid"], ()), spark_width, wide=wide)
         yield line if len(line) <= width else line[: width - 1] + "…"
 
 
-def _gpu_line(gpu: Json, past: Sequence[float], spark_width: int) -> str:
+def _gpu_line(gpu: Json, past: Sequence[float], spark_width: int, *, wide: bool) -> str:
     if not gpu["up"]:
         return f"{gpu['gpu']:>3}  not readable: {printable(gpu['down_reason'])}"
     limit = gpu["power_limit_watts"]
     throttled_ns = sum(gpu["throttle_ns"].values())
     throttled = figures.duration(throttled_ns) if throttled_ns else "none"
-    return (
-        f"{gpu['gpu']:>3} {_cell(gpu['power_watts'], 6)} {_cell(limit, 5)} "
-        f"{_cell(gpu['utilization_percent'], 4, '%')} {_cell(gpu['temperature_core_celsius'], 4)} "
-        f"{throttled:>9}  {sparkline(past, spark_width, limit)} {_holders(gpu)}"
-    )
+    cells = [f"{gpu['gpu']:>3}", _cell(gpu["power_watts"], 6)]
+    cells += [_cell(limit, 5)] if wide else []
+    cells += [_cell(gpu["utilization_percent"], 4, "%"), _cell(gpu["temperature_core_celsius"], 4)]
+    cells += [f"{throttled:>9}"] if wide else []
+    also = "" if wide or not throttled_ns else f", throttled {throttled}"
+    spark = sparkline(past, spark_width, limit)
+    return f"{' '.join(cells)}  {spark} {_holders(gpu)}{also}"
 
 
 def sparkline(values: Sequence[float], width: int, top: float | None) -> str:

@@ -70,6 +70,33 @@ def test_what_is_simulated_or_blind_is_said() -> None:
     assert "submeter doctor" in "".join(view.warnings(json.loads(snapshot_json(empty()))))
 
 
+def test_what_the_power_is_used_for_is_all_of_it(snapshot: dict[str, Any]) -> None:
+    shares = view.phase_shares(snapshot)
+    assert shares == [
+        ("training", "437 W (64 %)"),
+        ("inference", "175 W (26 %)"),
+        ("idle", "72 W (10 %)"),
+    ]
+
+
+def test_energies_are_all_in_one_unit_and_evidence_is_told_once(snapshot: dict[str, Any]) -> None:
+    shown = view.arranged(view.workloads(snapshot), "watts", "")
+    rows = view.rows(shown)
+    assert {row[3].split()[-1] for row in rows} == {"kWh"}
+    trainer = shown[0]
+    trainer.processes.append({**trainer.processes[0], "gpu": 1})
+    assert view.rows(shown)[0][-1] == "argv names torchrun; writes checkpoints"
+    said = "\n".join(view.details(trainer))
+    assert "pid 4242 on GPU 0-1: 874.5 W, 60.0 GiB" in said
+
+
+def test_throttling_is_told_however_narrow(snapshot: dict[str, Any]) -> None:
+    assert "throttled 12 s" in "\n".join(view.gpu_lines(snapshot, {}, 99))
+    wide = list(view.gpu_lines(snapshot, {}, 100))
+    assert "throttled" in wide[0]
+    assert " 12 s " in wide[1]
+
+
 def test_sparkline() -> None:
     assert view.sparkline([0, 350, 700], 5, 700.0) == "  ▁▅█"
     assert view.sparkline([1, 1, 1], 2, None) == "██"

@@ -162,8 +162,9 @@ class Settlement:
         if self._ledger.folded_series:
             self._booked = frozenset(account.owner for account in accounts)
         powers: dict[Account, int] = {}
-        for board in self._boards.values():
-            powers.update(board.power_mw or {})
+        for watch in watches:
+            if watch.up:  # of a GPU that can't be read nobody knows who draws what now
+                powers.update(self._board(watch.info.uuid).power_mw or {})
         return Snapshot(
             sequence=self._sequence,
             boottime_ns=now_ns,

@@ -143,3 +143,18 @@ def test_clients_of_mps_are_split(world: Callable[..., Any]) -> None:
         "one.py": pytest.approx(0.5, abs=0.05),
         "two.py": pytest.approx(0.5, abs=0.05),
     }
+
+
+def test_of_a_gpu_that_can_not_be_read_nobody_draws_anything_now(
+    world: Callable[..., Any],
+) -> None:
+    gone = '[[fault]]\nkind = "vanish"\ngpu = 0\nfrom_s = 20\nto_s = 30\n'
+    node = world(BOARD + LONG + gone)
+    node.run_for(19)
+    assert node.snapshots[-1].power_mw
+    node.run_for(6)
+    assert not node.snapshots[-1].gpus[0].up
+    assert node.snapshots[-1].power_mw == {}
+    node.run_for(20)
+    assert node.snapshots[-1].gpus[0].up
+    assert node.snapshots[-1].power_mw

@@ -13,6 +13,7 @@ Nothing else registers it. What a command needs to run it imports inside `run`, 
 
 import argparse
 import importlib
+import io
 import os
 import pkgutil
 import shutil
@@ -70,6 +71,7 @@ class Command(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command. Returns its exit code; raises nothing."""
     argv = sys.argv[1:] if argv is None else argv
+    _write_whatever_the_encoding()
     code = _guarded(argv)
     return _flushed(code)
 
@@ -198,6 +200,13 @@ def _complain(message: str) -> None:
             sys.stderr.flush()
     except (OSError, ValueError):
         pass  # nobody listens: the exit code still tells
+
+
+def _write_whatever_the_encoding() -> None:
+    """In an old locale a character that it lacks is written as "?", and nothing fails."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
 
 
 def _flushed(code: int) -> int:

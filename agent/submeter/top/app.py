@@ -3,6 +3,7 @@
 from collections import defaultdict, deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, ClassVar, Final
 
 from rich.text import Text
@@ -19,10 +20,11 @@ Ask = Callable[[], dict[str, Any]]
 
 _PERIOD_S: Final = 1.0
 _KEPT: Final = 120  # values of a sparkline
-_COLUMNS: Final = ("workload", "phase", "watts", "energy", "GPUs", "who", "sure", "why")
+_COLUMNS: Final = ("workload", "phase", "watts", "energy", "GPUs", "sure", "who", "why")
 _ROOMY: Final = 120  # columns from which the evidence has a place in the table
 _LOW: Final = 36  # lines below which more than a few GPUs make way for details
 _FEW: Final = 3
+_THIN: Final = 100  # columns below which what power is used for may take two lines
 _KEYS: Final = """\
 ↑ ↓        choose a workload              enter, d   details, with the evidence for its phase
 s          next order                     w j p      by watts, joules, phase
@@ -50,6 +52,7 @@ class Top(App[None]):
     #loud { height: auto; color: $warning; text-style: bold; }
     #phases { height: auto; margin-bottom: 1; }
     #gpus { height: auto; max-height: 50%; margin-bottom: 1; }
+    .thin #phases { height: 2; margin-bottom: 0; }
     .low.with-more #gpus { display: none; }
     #workloads { height: 1fr; min-height: 4; }
     #more { height: auto; max-height: 40%; border-top: solid $secondary; display: none; }
@@ -218,6 +221,7 @@ class Top(App[None]):
         self._set("loud", "\n".join([*loud, *view.warnings(snapshot)]))
         many = len(snapshot["gpus"]) > _FEW
         self.screen.set_class(many and self.size.height < _LOW, "low")
+        self.screen.set_class(self.size.width < _THIN, "thin")
         self._draw_phases(snapshot)
         width = max(self.query_one("#gpu-lines").size.width or self.size.width, 40)
         self._set("gpu-lines", "\n".join(view.gpu_lines(snapshot, self._past, width)))
@@ -226,8 +230,9 @@ class Top(App[None]):
             self._draw_details()
 
     def _draw_phases(self, snapshot: dict[str, Any]) -> None:
-        line = Text("last second: ", end="")
-        for at, (phase, said) in enumerate(view.phase_shares(snapshot)):
+        shares = view.phase_shares(snapshot)
+        line = Text("now " if shares else "", end="")
+        for at, (phase, said) in enumerate(shares):
             line.append(" · " if at else "").append(phase, _COLOURS.get(phase, ""))
             line.append(f" {said}")
         self.query_one("#phases", Static).update(line)
@@ -235,13 +240,17 @@ class Top(App[None]):
     def _draw_table(self, snapshot: dict[str, Any]) -> None:
         table = self._table
         chosen = self._chosen()
-        self._shown = view.arranged(view.workloads(snapshot), self._sort, self._wanted)
+        everybody = view.workloads(snapshot)
+        self._shown = view.arranged(everybody, self._sort, self._wanted)
+        hidden = sum(each.joules for each in everybody) - sum(each.joules for each in self._shown)
         wanted = len(_COLUMNS) - (self.size.width < _ROOMY)
         table.clear(columns=len(table.columns) != wanted)
         if not table.columns:
             for name in _COLUMNS[:wanted]:
                 table.add_column(name, key=name)
-        for workload, texts in zip(self._shown, view.rows(self._shown), strict=True):
+        for workload, texts in zip(
+            self._shown, view.rows(self._shown, Decimal(hidden)), strict=True
+        ):
             cells = [Text(cell, no_wrap=True, overflow="ellipsis") for cell in texts]
             cells[1].stylize(_COLOURS.get(workload.phase, ""))
             for at in (2, 3):

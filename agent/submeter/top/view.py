@@ -93,11 +93,12 @@ def arranged(found: Iterable[Workload], sort: str, wanted: str) -> list[Workload
     return sorted(kept, key=keys[sort])
 
 
-def rows(shown: Sequence[Workload]) -> list[tuple[str, ...]]:
-    """The cells of each: workload, phase, watts, energy (all in the same unit), GPUs, who, how
-    sure the phase is, and why."""
-    energies, _ = figures.energies([int(each.joules * UJ_PER_J) for each in shown])
-    return [_row(each, energy) for each, energy in zip(shown, energies, strict=True)]
+def rows(shown: Sequence[Workload], hidden_joules: Decimal) -> list[tuple[str, ...]]:
+    """The cells of each: workload, phase, watts, energy, GPUs, how sure the phase is, who, and
+    why. Energies are in the unit that suits their sum and that of those not shown."""
+    parts = [*(each.joules for each in shown), hidden_joules]
+    energies, _ = figures.energies([int(joules * UJ_PER_J) for joules in parts])
+    return [_row(each, energy) for each, energy in zip(shown, energies, strict=False)]
 
 
 def _row(workload: Workload, energy: str) -> tuple[str, ...]:
@@ -109,8 +110,8 @@ def _row(workload: Workload, energy: str) -> tuple[str, ...]:
         f"{workload.watts:,.0f}" if workload.watts >= _MANY_W else f"{workload.watts:.1f}",
         energy,
         ranges(workload.gpus),
-        workload.who,
         sure,
+        workload.who,
         "; ".join(dict.fromkeys(_why(process) for process in workload.processes)),
     )
 
@@ -179,7 +180,7 @@ def phase_shares(snapshot: Json) -> list[tuple[str, str]]:
     ordered = sorted(drawn, key=lambda phase: (-drawn[phase], phase))
     percents = figures.apportioned([drawn[phase] for phase in ordered], 100)
     return [
-        (phase, f"{drawn[phase] / 1000:,.0f} W ({share} %)")
+        (phase, f"{drawn[phase] / 1000:,.0f} W {share} %")
         for phase, share in zip(ordered, percents, strict=True)
     ]
 

@@ -73,19 +73,21 @@ def test_what_is_simulated_or_blind_is_said() -> None:
 def test_what_the_power_is_used_for_is_all_of_it(snapshot: dict[str, Any]) -> None:
     shares = view.phase_shares(snapshot)
     assert shares == [
-        ("training", "437 W (64 %)"),
-        ("inference", "175 W (26 %)"),
-        ("idle", "72 W (10 %)"),
+        ("training", "437 W 64 %"),
+        ("inference", "175 W 26 %"),
+        ("idle", "72 W 10 %"),
     ]
 
 
 def test_energies_are_all_in_one_unit_and_evidence_is_told_once(snapshot: dict[str, Any]) -> None:
     shown = view.arranged(view.workloads(snapshot), "watts", "")
-    rows = view.rows(shown)
+    rows = view.rows(shown, Decimal(0))
     assert {row[3].split()[-1] for row in rows} == {"kWh"}
+    small = [each for each in shown if each.joules < 10]
+    assert view.rows(small, Decimal(20_000_000))[0][3] == "< 0.001 kWh"
     trainer = shown[0]
     trainer.processes.append({**trainer.processes[0], "gpu": 1})
-    assert view.rows(shown)[0][-1] == "argv names torchrun; writes checkpoints"
+    assert view.rows(shown, Decimal(0))[0][-1] == "argv names torchrun; writes checkpoints"
     said = "\n".join(view.details(trainer))
     assert "pid 4242 on GPU 0-1: 874.5 W, 60.0 GiB" in said
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 SUBMETER = [sys.executable, "-m", "submeter"]
 TOP = [*SUBMETER, "top", "--backend", "mock", "--scenario", "tour"]
-PATIENCE_S = 60.0
+PATIENCE_S = 200.0  # and a machine that does much else
 
 
 @pytest.fixture

@@ -141,6 +141,14 @@ reliability: $(VENV)/.installed-dev tools ## measures what docs/reliability.md p
 simulate: $(VENV)/.installed-dev ## lives through random lives of a node; ARGS=--help, e.g. '--lives 1000', '--seed 7 --shrink'
 	@PYTHONPATH=reliability $(BIN)/python -m submeter_simulator $(ARGS)
 
+# atheris has a compiled part for few versions of Python only, and nothing else needs it.
+.PHONY: fuzz
+SURFACE ?=
+SECONDS ?= 30
+fuzz: $(VENV)/.installed-dev ## fuzzes what submeter parses: SURFACE=name SECONDS=30, all of them by default
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install 'atheris==3.0.0'
+	@PYTHONPATH=reliability $(BIN)/python -m submeter_fuzz $(SURFACE) --seconds $(SECONDS) $(ARGS)
+
 bench: $(VENV)/.installed-dev ## the benchmarks, one after the other
 	@for each in benchmarks/bench_*.py; do \
 	    echo "== $$each"; $(BIN)/python $$each $(ARGS) || exit 1; done

@@ -26,6 +26,8 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+@pytest.mark.fault("F3", "F4", "F11", "F12", "F13", "F31", "F36", "F39", "F40", "F42", "F50", "F51")
+@pytest.mark.fault("F58", "F59", "F60", "F61", "F62", "F72")
 @pytest.mark.parametrize("first", range(0, 100, 10))
 def test_nothing_breaks_in_random_lives(first: int) -> None:
     """A failure is lived through again, and made small, by

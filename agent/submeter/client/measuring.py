@@ -209,7 +209,7 @@ def _asked() -> list[Level]:
     try:
         answer: Any = json.loads(line) if line else {}
         return [Level(*(gpu[name] for name in Level._fields)) for gpu in answer.get("gpus", ())]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
 
 

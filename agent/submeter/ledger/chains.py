@@ -40,7 +40,14 @@ def check_structure(connection: sqlite3.Connection, *, quick: bool = False) -> N
         raise BadRow(f"the file's structure is damaged: {problem}")
 
 
-UNREADABLE: Final = (BadRow, sqlite3.DatabaseError, ValueError, TypeError, OverflowError)
+UNREADABLE: Final = (
+    BadRow,
+    sqlite3.DatabaseError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+)
 """What reading a damaged file may raise: numbers where text was, text that is no UTF-8, …"""
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from submeter.ledger.rows import BadRow, canonical
+from submeter.ledger.rows import NONSENSE, BadRow, canonical
 
 PREFIX: Final = "counts."
 """Of the note's name; the rest is the backend, since a simulated node counts for itself."""
@@ -51,5 +51,5 @@ def parse_counts(text: str) -> Table:
             str(group): {str(name): int(amount) for name, amount in counts.items()}
             for group, counts in json.loads(text).items()
         }
-    except (ValueError, TypeError, AttributeError) as error:
+    except NONSENSE as error:
         raise BadRow(f"unreadable counts: {error}") from error

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from submeter.ledger.rows import BadRow, canonical
+from submeter.ledger.rows import NONSENSE, BadRow, canonical
 
 PREFIX: Final = "done."
 MARKS: Final = "marks."
@@ -65,5 +65,5 @@ def parse_marks(text: str) -> Marks:
             str(source): {str(name): int(value) for name, value in values.items()}
             for source, values in json.loads(text).items()
         }
-    except (ValueError, TypeError, AttributeError) as error:
+    except NONSENSE as error:
         raise BadRow(f"unreadable marks: {error}") from error

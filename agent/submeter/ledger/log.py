@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from submeter.ledger.records import Chained, Commit, Gpu, Note, Open
-from submeter.ledger.rows import BadRow, Sealed
+from submeter.ledger.rows import NONSENSE, BadRow, Sealed
 
 _MAGIC: Final = b"sbL1"
 _HEAD: Final = struct.Struct("<4sIQ32s")  # magic, bytes of content, number of the record, hash
@@ -196,5 +196,5 @@ def _commit(content: bytes, name: str) -> Commit:
             opens=tuple(opens),
             notes=tuple(Note(n, body, bytes.fromhex(digest)) for n, body, digest in index["notes"]),
         )
-    except (struct.error, ValueError, KeyError, TypeError) as error:
+    except NONSENSE as error:
         raise BadRow(f"{name}: unreadable record: {error}") from error

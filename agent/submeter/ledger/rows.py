@@ -64,6 +64,11 @@ _PLACE: Final = struct.Struct("<BIqq")  # level, GPU, number, label
 
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), sort_keys=True)
+NONSENSE: Final = (
+    *(struct.error, ValueError, KeyError, TypeError, AttributeError),
+    *(OverflowError, RecursionError),  # JSON's 1e999, and its ten thousand brackets
+)
+"""What taking bytes apart may raise that no agent wrote."""
 
 
 class BadRow(SubmeterError):
@@ -222,7 +227,7 @@ def decode(level: int, start_s: int, body: bytes) -> Row:
     """The row of a body. Raises BadRow for what `encode` would not have written."""
     try:
         row, end = _decode(level, start_s, body)
-    except (struct.error, ValueError, TypeError, AttributeError) as error:
+    except NONSENSE as error:
         raise BadRow(f"unreadable row: {error}") from error
     if end != len(body):
         raise BadRow(f"unreadable row: {len(body)} bytes instead of {end}")

@@ -2,7 +2,7 @@
 
 import json
 
-from submeter.ledger.rows import BadRow, canonical
+from submeter.ledger.rows import NONSENSE, BadRow, canonical
 from submeter.model import CounterState, MeterState
 
 
@@ -27,5 +27,5 @@ def parse_state(text: str) -> MeterState | None:
             marks = tuple(tuple(mark) for mark in counter[-1])
             counter = CounterState._make([*counter[:-1], marks])
         return MeterState(end_ns, read_ns, known_ns, counter)
-    except (ValueError, TypeError) as error:
+    except NONSENSE as error:
         raise BadRow(f"unreadable state of a meter: {error}") from error

@@ -160,7 +160,7 @@ def _answer(question: Mapping[str, object]) -> Mapping[str, Any]:
     line = link().ask(frame(question))
     try:
         answer: Any = json.loads(line) if line else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
 

@@ -115,7 +115,7 @@ def _json(at: Door, path: str) -> dict[str, Any]:
     try:
         with _DIRECT.open(Request(at.url + path, headers=headers), timeout=PATIENCE_S) as answer:  # noqa: S310  http or https, as `door` has seen to
             content: dict[str, Any] = json.loads(answer.read(_MOST_BYTES))
-    except (URLError, OSError, ValueError) as error:
+    except (URLError, OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "reason", None) or error
         text = getattr(reason, "strerror", None) or str(reason)
         status = getattr(error, "code", 0)

@@ -2,8 +2,11 @@
 
 import pytest
 
+from submeter.ledger.counts import parse_counts
+from submeter.ledger.done import parse_marks
 from submeter.ledger.entries import entry_of
-from submeter.ledger.rows import NO_COUNTER, decode, encode
+from submeter.ledger.rows import NO_COUNTER, BadRow, decode, encode
+from submeter.ledger.states import parse_state
 from submeter.model import CounterState, EnergySource, Interval, MeterState
 
 
@@ -17,3 +20,12 @@ def test_a_counter_that_shows_nonsense_can_be_written(raw_uj: int, kept_uj: int)
     state = MeterState(2, 2, 2, counter)
     row = entry_of(Interval("GPU-1", 0, 1, 2, 0, EnergySource.COUNTER, state=state))
     assert decode(0, 0, encode(row)).counter_uj == kept_uj
+
+
+@pytest.mark.fault("F63")
+@pytest.mark.parametrize("text", ['{"GPU-1": {"samples": 1e999}}', "[" * 100_000, "[[[", "7"])
+def test_numbers_and_depths_that_json_allows_are_bad_rows(text: str) -> None:
+    """Found by fuzzing."""
+    for parse in (parse_counts, parse_marks, parse_state):
+        with pytest.raises(BadRow):
+            parse(text)

@@ -32,7 +32,7 @@ class Delay(Generic[K]):
         self._square_watts = 0.0
         self._mean: dict[K, float] = {}
         self._square: dict[K, float] = {}
-        self._product: list[dict[K, float]] = [{} for _ in range(LONGEST + 1)]
+        self._products: dict[K, list[float]] = {}  # with the power so many seconds ago
 
     def watts(self, sm_time: Mapping[K, float], watts: float) -> float | None:
         """The power that these SM times were reported for; None right after a start."""
@@ -60,8 +60,9 @@ class Delay(Generic[K]):
 
     def forget(self, key: K) -> None:
         """A process that has gone."""
-        for table in (self._mean, self._square, *self._product):
-            table.pop(key, None)
+        self._mean.pop(key, None)
+        self._square.pop(key, None)
+        self._products.pop(key, None)
 
     def _compare(self, sm_time: Mapping[K, float]) -> None:
         if self._seen > _ENOUGH:
@@ -74,20 +75,24 @@ class Delay(Generic[K]):
         for key in sm_time:
             if len(self._mean) >= _PROCESSES:
                 break
-            self._mean.setdefault(key, 0.0)
+            if key not in self._mean:
+                self._mean[key] = self._square[key] = 0.0
+                self._products[key] = [0.0] * len(moves)
         for key, mean in self._mean.items():
             move = sm_time.get(key, 0.0) - mean
             self._mean[key] = mean + pace * move
-            square = self._square.get(key, 0.0)
-            self._square[key] = square + pace * (move * move - square)
-            for product, other in zip(self._product, moves, strict=True):
-                known = product.get(key, 0.0)
-                product[key] = known + pace * (move * other - known)
+            self._square[key] += pace * (move * move - self._square[key])
+            scale, kept = pace * move, 1 - pace
+            self._products[key] = [
+                kept * known + scale * other
+                for known, other in zip(self._products[key], moves, strict=True)
+            ]
 
     def _score(self, seconds: int) -> float:
-        products = self._product[seconds]
         total = sum(
-            products[key] * products[key] / square for key, square in self._square.items() if square
+            self._products[key][seconds] ** 2 / square
+            for key, square in self._square.items()
+            if square
         )
         counted = min(float(self._seen), 1 / _FORGET)
         return counted * total / self._square_watts if self._square_watts else 0.0

@@ -87,12 +87,15 @@ def gram(columns: Sequence[Sequence[float]]) -> Lower:
     return [[dot(a, b) for b in columns[: i + 1]] for i, a in enumerate(columns)]
 
 
-def add_outer(to: list[Vector], a: Sequence[float], b: Sequence[float], weight: float) -> None:
-    """Adds weight · a·bᵀ; rows of a lower triangle take what fits into them."""
-    for i, value in enumerate(a):
-        if value:
-            scale = weight * value
-            to[i] = [known + scale * other for known, other in zip(to[i], b, strict=False)]
+def add_products(
+    to: list[Vector], a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]
+) -> None:
+    """Adds every column of ``a`` times every one of ``b``; rows of a lower triangle take what fits
+    into them."""
+    for i, column in enumerate(a):
+        if any(column):
+            row = zip(to[i], b, strict=False)
+            to[i] = [known + sum(map(mul, column, other)) for known, other in row]
 
 
 def quadratic(matrix: Lower, vector: Sequence[float]) -> float:

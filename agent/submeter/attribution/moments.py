@@ -28,7 +28,7 @@ from submeter.attribution.bands import Band, Bands
 from submeter.attribution.linear import (
     Lower,
     Vector,
-    add_outer,
+    add_products,
     cholesky,
     dot,
     forward,
@@ -48,6 +48,7 @@ SAMPLES_PER_S: Final = 7.2
 """The driver's ring: 72 samples in 10 s (NVIDIA's open kernel modules, GPUMON)."""
 
 _FIXED: Final = 5  # 1, power now, before and after, total SM time
+_TOTAL: Final = 4
 _NEAR: Final = (*range(WINDOW - 3, WINDOW), *range(WINDOW + 1, WINDOW + 4))
 _LEAST_NOISE: Final = 0.03  # of the mean: a second alone counts so many times as much, not for all
 _ROUNDING: Final = 1e-9
@@ -57,6 +58,7 @@ _BAND_SECONDS: Final = 100
 _GROWTH: Final = 2 ** (1 / HALF_LIFE)
 _RIDGE: Final = 1e-3
 _AT_ONCE: Final = 16
+_BLOCK: Final = 8  # seconds
 _LEAST_SLOPE: Final = 1e-3  # W: a board that draws nothing when used tells nothing
 
 
@@ -115,10 +117,12 @@ class Moments:
         self._yy = 0.0
         self._noise: Vector = []  # Σ total SM time · x
         self._bands = Bands()
+        self._counted: list[Band] = []  # … but these aren't in them yet
         self.add_column()
 
     def add_column(self) -> None:
         """One more process; it did nothing so far."""
+        self._flush()
         self.columns += 1
         for second in self._recent:
             second.x.append(0.0)
@@ -136,6 +140,7 @@ class Moments:
 
     def drop_column(self, column: int, beta: float) -> None:
         """Forgets a process; what it drew, as far as known, is taken off the power."""
+        self._flush()
         z = _FIXED + column
         self.columns -= 1
         away = self._xz.pop(column)
@@ -178,6 +183,7 @@ class Moments:
     def normal(self, floor_watts: float) -> Steps[Normal | None]:
         """The equations for the weights; None while there is nothing. All that is still counted
         is read in the first step."""
+        self._flush()
         used = sum(self._used[1:])
         if used <= 0:
             return None
@@ -224,16 +230,32 @@ class Moments:
         self._used = [known + weight * value for known, value in zip(self._used, x, strict=True)]
         weight *= self._telling(total)
         self._told += weight
-        add_outer(self._zz, z, z, weight)
-        add_outer(self._xz, x, z, weight)
-        add_outer(self._xx, x, x, weight)
-        scale = weight * watts
-        self._zy = [known + scale * value for known, value in zip(self._zy, z, strict=True)]
-        self._xy = [known + scale * value for known, value in zip(self._xy, x, strict=True)]
-        self._yy += scale * watts
-        scale = weight * total
-        self._noise = [known + scale * value for known, value in zip(self._noise, x, strict=True)]
-        self._bands.add(Band(weight, z, x, watts))
+        part = Band(weight, z, list(x), watts)
+        self._bands.add(part)
+        self._counted.append(part)
+        if len(self._counted) >= _BLOCK:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Adds up the seconds counted since: many at once cost a tenth of one by one."""
+        block = self._counted
+        if not block:
+            return
+        weights = [second.mass for second in block]
+        z = list(zip(*[second.z for second in block], strict=True))
+        x = list(zip(*[second.x for second in block], strict=True))
+        watts = [second.watts for second in block]
+        totals = z[_TOTAL]
+        weighted = [list(map(mul, column, weights)) for column in x]
+        add_products(self._xz, weighted, z)
+        add_products(self._xx, weighted, x)
+        self._xy = [a + dot(b, watts) for a, b in zip(self._xy, weighted, strict=True)]
+        self._noise = [a + dot(b, totals) for a, b in zip(self._noise, weighted, strict=True)]
+        weighted = [list(map(mul, column, weights)) for column in z]
+        add_products(self._zz, weighted, z)
+        self._zy = [a + dot(b, watts) for a, b in zip(self._zy, weighted, strict=True)]
+        self._yy += dot(list(map(mul, watts, watts)), weights)
+        block.clear()
 
     def _telling(self, total: float) -> float:
         """How much the second in the middle tells, about 1 on average."""
@@ -249,6 +271,7 @@ class Moments:
         return mean / (spread + _LEAST_NOISE * mean) if mean > 0 else 1.0
 
     def _renormalise(self) -> None:
+        self._flush()
         by = 1 / self._weight
         self._weight = 1.0
         self._mass *= by

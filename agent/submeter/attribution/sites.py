@@ -9,7 +9,7 @@ the Gaussian that gives the same mean and variance together with everything else
 
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 from submeter.attribution.linear import (
@@ -129,19 +129,23 @@ def _refined(known: Expected, mean: float, variance: float, site: Site) -> Site:
 
 def _tilted(known: Expected, mean: float, variance: float) -> tuple[float, float]:
     """Mean and variance of a Gaussian times the expectation."""
-    points = [known.median * factor for factor in _factors(known.spread)]
+    points, squares = _grid(known)
     narrow = 1 / (2 * variance)  # 0 for infinitely wide
-    offs = [point - mean for point in points]
-    depths = [depth + narrow * off * off for depth, off in zip(_DEPTHS, offs, strict=True)]
+    towards = 2 * narrow * mean
+    depths = [
+        depth + narrow * square - towards * point
+        for depth, square, point in zip(_DEPTHS, squares, points, strict=True)
+    ]
     least = min(depths)
     weights = [math.exp(least - depth) for depth in depths]
     total = sum(weights)
     centre = dot(weights, points) / total
-    spread = dot(weights, [(point - centre) ** 2 for point in points]) / total
+    spread = max(dot(weights, squares) / total - centre * centre, 0.0)
     return centre, spread + (_STEP * known.spread * centre) ** 2 / 12
 
 
-@cache
-def _factors(spread: float) -> tuple[float, ...]:
-    """Of the median, at the points of the integration."""
-    return tuple(math.exp(spread * sd) for sd in _SDS)
+@lru_cache(maxsize=16)
+def _grid(known: Expected) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The points of the integration, and their squares."""
+    points = tuple([known.median * math.exp(known.spread * sd) for sd in _SDS])
+    return points, tuple([point * point for point in points])

@@ -22,10 +22,11 @@ from submeter.attribution.steps import Steps
 
 K = TypeVar("K", bound=Hashable)
 
-_SURE: Final = 1.0
+_SURE: Final = 2.0
 """Weights are used if they explain more than noise would by this many standard deviations."""
 _CAUTION: Final = 2.0
 """v is taken this many times larger: weights that are steady only by and large."""
+_UNLIKE: Final = 0.3  # of the common slope: so unlike are weights at least
 _SMALLEST: Final = 0.03  # of the common slope
 _SOLO_SD: Final = 0.1  # of the common slope: how far seconds alone may be from those together
 _SOLO_LIMIT: Final = 0.03  # … however many there are
@@ -170,10 +171,12 @@ def _told(one: Evidence, slope: float) -> tuple[float, float]:
 
 def _noise(normal: Normal, beta: Vector, doubt: float) -> float:
     """Variance of one second's Σ βx through the ring: with these weights and, since equal ones
-    would have none, with what they might be as well."""
+    would have none and be believed, with what they might be as well and with some spread."""
     least = (0.01 * normal.slope) ** 2
-    noise = normal.unexplained(beta) if normal.exact else normal.noise(beta) + doubt
-    return max(_CAUTION * noise, least)
+    if normal.exact:
+        return _CAUTION * max(normal.unexplained(beta), least)
+    unlike = sum(row[i] for i, row in enumerate(normal.sampling)) * (_UNLIKE * normal.slope) ** 2
+    return _CAUTION * max(normal.noise(beta) + doubt, unlike, least)
 
 
 def _covariance(normal: Normal, fit: _Fit, known: _Known) -> Steps[list[Vector]]:

@@ -1,0 +1,52 @@
+"""Mistakes are made one at a time, where mistakes matter, and the tests of a room see them."""
+
+from pathlib import Path
+
+from submeter_reliability import mutants
+from submeter_reliability.catalogue import ROOT
+from submeter_reliability.measures import mutation
+
+SOURCE = '''
+"""A module."""
+
+LIMIT = 5
+
+
+def total(values, most=3):
+    """Not this text."""
+    found = 0
+    for value in values:
+        if value < most and value:
+            found += value
+    _log.info("not this either, %d", 1)
+    if found > LIMIT:
+        raise ValueError(1 + 1)
+    return min(found, most) if found else -1
+'''
+
+
+def test_every_thing_that_can_be_wrong_and_one_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(SOURCE)
+    made = [mutants.make(path, number) for number in range(mutants.count(path))]
+    assert {(each.right, each.wrong) for each in made} >= {
+        ("if value < most and value:", "if value <= most and value:"),
+        ("if value < most and value:", "if value < most or value:"),
+        ("found += value", "found -= value"),
+        ("found += value", "pass"),
+        ("found = 0", "found = 1"),
+        ("if found > LIMIT:", "if found >= LIMIT:"),
+        ("return min(found, most) if found else -1", "return max(found, most) if found else -1"),
+        ("return min(found, most) if found else -1", "return min(found, most) if found else +1"),
+    }
+    for each in made:
+        compile(each.source, str(path), "exec")
+        assert each.right != each.wrong
+        assert not each.right.startswith(('"', "LIMIT"))
+
+
+def test_the_rooms_have_mutants_and_their_tests_exist() -> None:
+    for room, tests in mutation.TESTS.items():
+        assert len(mutation.places(room)) > 300
+        for test in tests:
+            assert (ROOT / test).exists()

@@ -138,7 +138,7 @@ class Service:
             settle_ns=config.settle.interval_ns,
             on_reading=self._publish,
             seen=self._seen,
-            heard=lambda: bool(self._listeners) or self._seen(),
+            heard=lambda: bool(self._listeners) or self._hub.heard or self._seen(),
             on_driver_error=lambda error: self._agent.driver_attention(error),
             checkpoint=ledger.checkpoint,
             boot_id=session.boot_id,
@@ -305,8 +305,8 @@ class Service:
         close(self._outlets, self._clock, _LAST_PUSH_S)
 
     def _seen(self) -> bool:
-        """Whether the page or a job follows the readings."""
-        return self._hub.heard or self._levels.wanted(self._clock.boottime_ns())
+        """Whether a program or a job wants readings as soon as they are there."""
+        return self._hub.hurried or self._levels.wanted(self._clock.boottime_ns())
 
     def _publish(self, uuid: str, reading: Reading) -> None:
         """A sensor's new value, to the page, the jobs that measure themselves, and exporters."""

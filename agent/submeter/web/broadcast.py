@@ -23,7 +23,7 @@ _RING: Final = 4096  # events; 8 GPUs at 100 Hz for 5 s
 _FEW: Final = 8  # events of pages, which are large
 _AT_ONCE: Final = 256  # events; bounds what is copied for one client
 _BATCH_S: Final = 0.05  # a wake-up costs more than a reading
-_POWERS_S: Final = 0.5  # between two events of pages, which draw what came half a second later
+_POWERS_S: Final = 1.0  # between two events of pages, which draw what came two seconds later
 _STATE_S: Final = 2.0  # between two states of what stands on a page
 _HEARTBEAT_S: Final = 15.0  # shows dead clients, and keeps proxies from cutting the line
 _RECENT: Final = 61  # settlements: a minute, for a page that was just opened
@@ -105,6 +105,11 @@ class Broadcast:
     def heard(self) -> bool:
         """Whether anybody listens."""
         return self._loop is not None
+
+    @property
+    def hurried(self) -> bool:
+        """Whether a program listens that wants every value at once; pages have time."""
+        return self._each.clients > 0
 
     def publish(self, gpu_uuid: str, reading: Reading) -> None:
         """Tells everybody about a reading. Costs next to nothing while nobody listens."""

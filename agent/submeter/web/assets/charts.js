@@ -1,7 +1,7 @@
 // Numbers in, drawings on a canvas out. Colours are the style sheet's.
 
 const WINDOW_MS = 60000;
-const BEHIND_MS = 700; // what is shown is so old, so that a line grows evenly though events come in batches
+const BEHIND_MS = 2200; // what is shown is so old, so that a line grows evenly though events come in batches
 const KEEP = 12000; // values: a minute at 100 Hz, and some
 const GAP_MS = 5000;
 const FONT = "11px system-ui, sans-serif";

@@ -119,15 +119,16 @@ def number(value: float, unit: str) -> str:
         return f"{value:.0f} °C"
     if unit == "s":
         return f"{value * 1000:.3g} ms" if abs(value) < 1 else f"{value:.3g} s"
-    return f"{_short(value)}{_PREFIXED.get(unit, '')}".strip()
+    symbol = _PREFIXED.get(unit, "")
+    if symbol and 0 < abs(value) < 0.1:
+        return f"{value * 1000:.3g} m{symbol}"
+    return f"{_short(value)}{symbol}".strip()
 
 
 def _short(value: float) -> str:
     for limit, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
             return f"{value / limit:.3g} {prefix}"
-    if 0 < abs(value) < 0.1:
-        return f"{value * 1000:.3g} m"
     return f"{value:.3g} "
 
 

@@ -20,7 +20,7 @@ _MW_PER_W: Final = 1_000
 _TOP: Final = 20
 _WIDTH: Final = 1_000
 _HEIGHT: Final = 240
-_LEFT: Final = 64
+_LEFT: Final = 80
 _BOTTOM: Final = 24
 
 
@@ -108,12 +108,12 @@ def as_html(found: Capacity) -> bytes:
     body = (
         "<header><h1>Unused capacity</h1>"
         f'<p class="quiet">{safe(_period(found))}</p></header>{loud}'
-        f'<section><h2>Unused</h2><ul class="facts">{facts}</ul></section>'
+        f'<section><h2>At a glance</h2><ul class="facts">{facts}</ul></section>'
         "<section><h2>How much, for how much of the time</h2>"
-        f"{_html(['of the time', 'draws at most', 'free'], _shares(found), 0)}</section>"
+        f"{_html(['of the time', 'draws at most', 'free'], _shares(found), 1)}</section>"
         '<section><h2>When</h2><p class="quiet">By hour of the day in '
         f"{safe(found.zone.name)}: what 95 % of the slots draw at most, and what is then free "
-        f'below the budget.</p><div class="wide">{_plot(found)}</div></section>'
+        f'below the budget.</p><div class="wide">{_plot(found)}</div>{_LEGEND}</section>'
         "<section><h2>Held without working</h2><p>Reservations whose work was at most "
         f"{STRANDED_PERCENT} % of what they were charged.</p>{stranded}</section>"
     )
@@ -189,6 +189,12 @@ def _html(heads: list[str], rows: list[list[str]], first: int) -> str:
     return f"<table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table>"
 
 
+_LEGEND: Final = (
+    '<ul class="legend"><li><i class="phase-training"></i>drawn</li>'
+    '<li><i class="phase-idle"></i>free</li></ul>'
+)
+
+
 def _plot(found: Capacity) -> str:
     hours = found.hours()
     most_mw = max([found.budget_mw or 0, *(each.draw_mw for each in hours), 1])
@@ -205,13 +211,24 @@ def _plot(found: Capacity) -> str:
             f"{figures.watts(_free(found, each.draw_mw))}</title>"
             f'<rect class="phase-training" x="{x + 2:.1f}" y="{y:.1f}" width="{wide - 4:.1f}" '
             f'height="{drawn:.1f}"/><rect class="phase-idle" x="{x + 2:.1f}" y="{y - free:.1f}" '
-            f'width="{wide - 4:.1f}" height="{free:.1f}"/><text x="{x + wide / 2:.1f}" '
-            f'y="{_HEIGHT - 6}" text-anchor="middle">{each.hour:02d}</text></g>'
+            f'width="{wide - 4:.1f}" height="{free:.1f}"/></g>'
         )
+    base = _HEIGHT - _BOTTOM
+    axis = "".join(
+        f'<text x="{_LEFT + (hour + 0.5) * wide:.1f}" y="{_HEIGHT - 6}" text-anchor="middle">'
+        f"{hour:02d}</text>"
+        for hour in range(24)
+    )
+    marks = "".join(
+        f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{base - share * high:.1f}" '
+        f'y2="{base - share * high:.1f}"/><text x="{_LEFT - 8}" '
+        f'y="{base - share * high + 4:.1f}" text-anchor="end">'
+        f"{share * most_mw / 1e6:,.1f} kW</text>"
+        for share in (0.0, 0.5, 1.0)
+    )
     return (
         f'<svg class="plot" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="Draw and free '
-        f'power by hour"><text x="{_LEFT - 8}" y="20" text-anchor="end">'
-        f"{figures.watts(most_mw)}</text>{''.join(shapes)}</svg>"
+        f'power by hour">{marks}{axis}{"".join(shapes)}</svg>'
     )
 
 

@@ -1,5 +1,6 @@
 """A report in, its disclosure as one HTML page out."""
 
+from decimal import Decimal
 from typing import Any, Final
 
 from submeter.reports.disclosure import fields, phases
@@ -8,6 +9,7 @@ from submeter.reports.presentations._document import document
 from submeter.reports.presentations._plots import safe
 from submeter.reports.presentations._words import NAMELESS, PHASES, caveats, period
 from submeter.reports.record import Report
+from submeter.units import UJ_PER_J
 from submeter.web import figures
 
 _MOST: Final = 2_000
@@ -109,8 +111,9 @@ def _quality(report: Report, said: dict[str, Any]) -> str:
         f"sensors: about ±{100 * sensor['relative']:g} %, between "
         f"{100 * sensor['observed_low']:+g} % and {100 * sensor['observed_high']:+g} % seen "
         f"({sensor['source']})",
-        f"split between holders: {split['shared_joules']} J; not split: "
-        f"{split['not_split_joules']} J; without an honest split: {split['unattributed_joules']} J",
+        f"split between holders: {_energy(split['shared_joules'])}; nothing to split: "
+        f"{_energy(split['not_split_joules'])}; without an honest split: "
+        f"{_energy(split['unattributed_joules'])}",
         *factor_lines(report),
         *said["lacking"],
     ]
@@ -119,3 +122,8 @@ def _quality(report: Report, said: dict[str, Any]) -> str:
         "<section><h2>Coverage, uncertainty and factors</h2>"
         f'<ul class="facts">{items}</ul></section>'
     )
+
+
+def _energy(joules: str | None) -> str:
+    """Exact joules, for people."""
+    return figures.UNKNOWN if joules is None else figures.energy(int(Decimal(joules) * UJ_PER_J))

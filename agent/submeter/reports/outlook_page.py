@@ -23,9 +23,14 @@ class _Bar(NamedTuple):
 
 def as_html(outlook: Outlook) -> bytes:
     """The page of an outlook."""
-    fleet = "".join(f"<p>{safe(line)}</p>" for line in fleet_lines(outlook))
+    said = fleet_lines(outlook)
+    loud = "".join(
+        f'<p class="notice">{safe(line[2:])}</p>' for line in said if line.startswith("! ")
+    )
+    fleet = "".join(f"<p>{safe(line)}</p>" for line in said if not line.startswith("! "))
     body = (
         "<header><h1>AI's electricity: a fleet beside the published estimates</h1></header>"
+        f"{loud}"
         f"<section><h2>The fleet</h2>{fleet}</section>"
         '<section><h2>TWh a year</h2><p class="quiet">Ranges are drawn from their low to their '
         f'high end; the world is left out.</p><div class="wide">{_plot(outlook)}</div></section>'
@@ -73,22 +78,22 @@ def _shape(bar: _Bar, y: int, most: float) -> str:
 
 def _estimates(outlook: Outlook) -> str:
     lines = "".join(
-        f"<tr><td><code>{safe(each.id)}</code><br>{safe(each.what)}</td>"
-        f"<td>{safe(inputs_text(each))}<br>"
-        f"{safe(each.formula)}</td>"
+        f'<tr><td class="wider"><code>{safe(each.id)}</code><br>{safe(each.what)}<br>'
+        f'<span class="quiet">{safe(inputs_text(each))}: {safe(each.formula)}</span></td>'
         f'<td class="n">{" to ".join(f"{one:,.{each.digits + 1}f}" for one in each.computed)}'
         f" {safe(each.unit)}</td>"
         f'<td class="n">{" to ".join(f"{one:,.{each.digits}f}" for one in each.published)}'
         f"<br>{'agrees' if each.agrees else 'differs'}</td>"
-        f"<td>{safe(each.articles)}</td><td>{safe(each.source)} ({safe(each.dated)}){_read(each)}"
+        f'<td class="wider">{safe(each.source)} ({safe(each.dated)}){_read(each)}'
+        f'<br><span class="quiet">articles: {safe(each.articles)}</span>'
         "</td></tr>"
         for each in outlook.published.estimates
     )
     return (
         "<section><h2>Published estimates, computed anew</h2>"
         f"<p>The fleet's formula: {safe(FORMULA)}.</p>"
-        '<div class="wide"><table><thead><tr><th>what</th><th>stated inputs</th>'
-        '<th class="n">computed</th><th class="n">published</th><th>articles say</th>'
+        '<div class="wide"><table><thead><tr><th>what, from which inputs</th>'
+        '<th class="n">computed</th><th class="n">published</th>'
         f"<th>source</th></tr></thead><tbody>{lines}</tbody></table></div></section>"
     )
 
@@ -98,7 +103,7 @@ def _comparators(outlook: Outlook) -> str:
         f'<tr><td>{safe(each.name)}</td><td class="n">{each.twh:,.1f}</td>'
         f'<td class="n">{each.year}</td><td class="n">'
         f"{'–' if outlook.fleet is None else f'{outlook.fleet.twh_per_year / each.twh:.3g}'}</td>"
-        f"<td>{safe(each.source)}{_read(each)}</td></tr>"
+        f'<td class="wider">{safe(each.source)}{_read(each)}</td></tr>'
         for each in outlook.published.comparators
     )
     return (

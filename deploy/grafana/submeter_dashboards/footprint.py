@@ -46,13 +46,13 @@ _BUDGET = f"(sum(submeter_node_power_budget_watts{{{CLUSTER}}}) or vector($budge
 
 _TEXT: Final = """\
 Measured: the energy of the GPUs, by their own counters. **As each node is configured**: PUE,
-carbon intensity, water and price, each joule at the factor valid at its moment (*Factors in use*).
+carbon intensity, water and price, each joule at the factor valid at its moment: see Factors in use.
 **Assumed, only for nodes without a factor**: PUE **$pue**, carbon **$carbon g/kWh**, water
 **$wue l/kWh**, price **$price $currency/kWh**, and, where no node has a power budget,
 **$budget_kw kW**.
 
 Processors, memory, fans and network of the servers are not in any of it: submeter meters GPUs.
-Workloads are shown at the mean factor that their phase had in the chosen time; `submeter report`
+Workloads are shown at the mean factor that their phase had in the chosen time; submeter report
 has every joule at its own.
 """
 

@@ -56,9 +56,7 @@ class Gauge:
         if shown_mw is not None and 0 <= shown_mw <= self._ceiling_mw:
             if not self._low_mw <= shown_mw <= self._high_mw:
                 self._widen(shown_mw)
-            peaks = self.peaks
-            if at_ns >= peaks.until_ns or not peaks.low_mw <= shown_mw <= peaks.high_mw:
-                peaks.add(at_ns, shown_mw)
+            self.peaks.add(at_ns, shown_mw)
         power_mw = average_mw if self._by_average else instant_mw
         if power_mw is None and self._either:
             power_mw = instant_mw

@@ -18,26 +18,25 @@ _BUCKETS: Final = WINDOW_NS // _BUCKET_NS + 1
 class Peaks:
     """Owns the last seconds' extremes of one GPU. One thread adds, any thread may look."""
 
-    __slots__ = ("_full", "_ring", "high_mw", "low_mw", "until_ns")
+    __slots__ = ("_bucket", "_ring", "_until_ns")
 
     def __init__(self) -> None:
-        self.until_ns = 0  # end of the open bucket
-        self.low_mw = 0
-        self.high_mw = 0
-        # Finished and open buckets (number, low, high); replaced, never changed, so that a reader
-        # in another thread sees one that is whole.
-        self._ring: tuple[tuple[int, int, int], ...] = ()
+        self._until_ns = 0  # end of the open bucket
+        # A bucket is its number, its low and its high. The last one in the ring is open: its low
+        # only falls, its high only rises. The ring is replaced, never changed, so that a reader in
+        # another thread sees one that is whole.
+        self._bucket = [0, 0, 0]
+        self._ring: tuple[list[int], ...] = ()
 
     def add(self, at_ns: int, power_mw: int) -> None:
         """One more value; times must not go backwards."""
-        if at_ns >= self.until_ns:
+        bucket = self._bucket
+        if at_ns >= self._until_ns:
             self._open(at_ns, power_mw)
-        elif power_mw > self.high_mw:
-            self.high_mw = power_mw
-            self._renew()
-        elif power_mw < self.low_mw:
-            self.low_mw = power_mw
-            self._renew()
+        elif power_mw > bucket[2]:
+            bucket[2] = power_mw
+        elif power_mw < bucket[1]:
+            bucket[1] = power_mw
 
     def look(self, now_ns: int) -> PowerPeaks | None:
         """The extremes of the last `WINDOW_NS`; None if no power was read in that time."""
@@ -53,10 +52,6 @@ class Peaks:
 
     def _open(self, at_ns: int, power_mw: int) -> None:
         number = at_ns // _BUCKET_NS
-        self.until_ns = (number + 1) * _BUCKET_NS
-        self.low_mw = self.high_mw = power_mw
-        self._ring = (*self._ring[1 - _BUCKETS :], (number, power_mw, power_mw))
-
-    def _renew(self) -> None:
-        number = self._ring[-1][0]
-        self._ring = (*self._ring[:-1], (number, self.low_mw, self.high_mw))
+        self._until_ns = (number + 1) * _BUCKET_NS
+        self._bucket = [number, power_mw, power_mw]
+        self._ring = (*self._ring[1 - _BUCKETS :], self._bucket)

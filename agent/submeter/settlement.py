@@ -154,6 +154,16 @@ class Settlement:
         finally:
             self._lock.release()
 
+    def processes(self) -> list[ProcessView]:
+        """Who is on the GPUs now: what the snapshot says of them, without making one."""
+        if not self._lock.acquire(timeout=_PATIENCE_S):
+            gpus = () if self._snapshot is None else self._snapshot.gpus
+            return [view for gpu in gpus for view in gpu.processes]
+        try:
+            return [view for watch in self._watches() if watch.up for view in self._views(watch)]
+        finally:
+            self._lock.release()
+
     def _made(self, health: Health) -> Snapshot:
         now_ns, wall_ns = self._settled
         watches = list(self._watches())

@@ -121,12 +121,6 @@ def floors_mw(gpu: GpuState) -> Iterator[tuple[str, int | None]]:
     yield Component.CONTEXT, gpu.floors.context_mw or None
 
 
-def powers_mw(snapshot: Snapshot) -> dict[str, int]:
-    """The newest power value of every GPU that says one, by UUID."""
-    found = {gpu.info.uuid: power_mw(gpu) for gpu in snapshot.gpus if gpu.up}
-    return {uuid: value_mw for uuid, value_mw in found.items() if value_mw is not None}
-
-
 def node_power_mw(snapshot: Snapshot) -> int | None:
     """What all GPUs draw now; None unless every one says so, since a partial sum is no sum."""
     powers = [power_mw(gpu) if gpu.up else None for gpu in snapshot.gpus]

@@ -18,7 +18,7 @@ import psutil
 
 from submeter.clock import Clock, process_cpu_ns
 from submeter.errors import DriverUnavailable
-from submeter.model import AgentUse, ExporterState, Histogram, Snapshot
+from submeter.model import AgentUse, ExporterState, Histogram, ProcessView, Snapshot
 from submeter.runtime.ending import Ending
 from submeter.runtime.lanes import Lanes
 from submeter.runtime.notify import STARTING
@@ -129,6 +129,10 @@ class Agent:
     def snapshot(self) -> Snapshot | None:
         """How things stood after the last settlement; None before the first. Any thread."""
         return self._settlement.snapshot(self._health)
+
+    def processes(self) -> list[ProcessView]:
+        """Who is on the GPUs now. Any thread."""
+        return self._settlement.processes()
 
     def pulse(self) -> int:
         """Another number each time, as long as sampling does what it should: it reads GPUs, or

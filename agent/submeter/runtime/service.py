@@ -30,7 +30,6 @@ from submeter.ledger import DurableLedger
 from submeter.ledger.opening import open_store
 from submeter.ledger.records import Session
 from submeter.ledger.retention import Keep
-from submeter.metrics.collect import powers_mw
 from submeter.model import ProcessView, Reading, Snapshot
 from submeter.runtime.agent import Agent
 from submeter.runtime.answers import answers
@@ -282,9 +281,10 @@ class Service:
         return bool(reason)
 
     def _beat(self) -> None:
-        snapshot = self._snapshot()
-        if snapshot is not None:
-            self._hub.remember(snapshot.boottime_ns, powers_mw(snapshot))
+        # Not from a snapshot: that is made when somebody looks, and costs a third of a settlement.
+        now_ns = self._clock.boottime_ns()
+        powers = {watch.info.uuid: watch.power_mw(now_ns) for watch in self._node.watches()}
+        self._hub.remember(now_ns, {uuid: mw for uuid, mw in powers.items() if mw is not None})
         self._heart.beat(self._snapshot, self._agent.not_ready(), self._agent.pulse())
 
     def close(self) -> None:
@@ -322,9 +322,7 @@ class Service:
         return [helper for helper in helpers if helper is not None]
 
     def _views(self) -> list[ProcessView]:
-        snapshot = self._agent.snapshot
-        gpus = () if snapshot is None else snapshot.gpus
-        return [view for gpu in gpus for view in gpu.processes]
+        return self._agent.processes()
 
     def _snapshot(self) -> Snapshot | None:
         return self._agent.snapshot

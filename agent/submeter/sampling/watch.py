@@ -42,6 +42,7 @@ _LOCK_NUMERATOR, _LOCK_DENOMINATOR = 31, 32
 """Locked to the refresh in frequency, 3 % fast: every sensor value is read at least once whatever
 its phase, and one read in 32 finds nothing new."""
 
+_NEW_NS: Final = 2 * NS_PER_S
 _FAILING_NS: Final = 3 * NS_PER_S
 _REOPEN_FIRST_NS: Final = NS_PER_S
 _REOPEN_MOST_NS: Final = 60 * NS_PER_S
@@ -147,6 +148,14 @@ class GpuWatch:
         tally.add(self._past)
         tally.add(self.device.tally)
         return tally
+
+    def power_mw(self, now_ns: int) -> int | None:
+        """The newest power value: the instantaneous sensor, else the board's average; None where
+        there is none that is new."""
+        latest = self.latest
+        if latest is None or now_ns - latest.at_ns > _NEW_NS + 2 * self.period_ns:
+            return None
+        return latest.average_mw if latest.instant_mw is None else latest.instant_mw
 
     def peaks(self, now_ns: int) -> PowerPeaks | None:
         """Lowest and highest power of the last 15 s."""

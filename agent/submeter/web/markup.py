@@ -5,7 +5,6 @@ SVG, whose sizes are attributes. A figure carries what it stands for: ``<data va
 """
 
 from collections.abc import Iterable, Mapping
-from html import escape
 from typing import Final
 
 from submeter.text import printable
@@ -23,6 +22,8 @@ Tile = tuple[str, str | Figure]
 
 def safe(text: str) -> str:
     """Text from outside as HTML, in an element or a quoted attribute."""
+    from html import escape  # 800 kB of named characters, for whoever opens the page
+
     return escape(printable(text))
 
 

@@ -154,3 +154,16 @@ def test_wherever_it_is_cut_the_sum_is_the_same(cuts: int) -> None:
         whole.observe(reading(at_ns, max(value_uj, 0)))
         expected_uj += sum(i.energy_uj for i in whole.close(at_ns))
     assert total_uj == expected_uj
+
+
+def test_of_several_intervals_only_the_last_says_where_the_next_begins() -> None:
+    """Who went on from an earlier one would book the later ones twice."""
+    made = meter()
+    for at_ns, value_uj in ((10 * S, 0), (11 * S, 100), (31 * S, 900), (32 * S, 1_000)):
+        made.observe(reading(at_ns, BASE + value_uj * UJ_PER_J))
+    done = made.close(33 * S)
+    assert len(done) > 1
+    assert [each.state is not None for each in done] == [False] * (len(done) - 1) + [True]
+    state = done[-1].state
+    assert state is not None
+    assert state.end_ns == done[-1].end_ns == 33 * S

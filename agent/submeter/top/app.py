@@ -10,6 +10,7 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.events import Key
 from textual.widgets import DataTable, Footer, Input, Static
 
 from submeter.top import view
@@ -31,6 +32,7 @@ s          next order                     w j p      by watts, joules, phase
 /          filter by label or phase       space      pause
 h          the last hour, by phase        esc        back
 q          quit                           ?          this"""
+_MOVES: Final = ("up", "down", "pageup", "pagedown", "home", "end")
 _COLOURS: Final = {
     "training": "dodger_blue1",
     "inference": "orange3",
@@ -84,6 +86,7 @@ class Top(App[None]):
         self._sort = view.SORTS[0]
         self._wanted = ""
         self._paused = False
+        self._moved = False  # the cursor, by somebody: until then it stays on the first row
         self._more = ""  # "", "details", "past" or "keys"
 
     def compose(self) -> ComposeResult:
@@ -152,6 +155,12 @@ class Top(App[None]):
             self._table.focus()
         elif self._more:
             self._show_more(self._more)
+
+    def on_key(self, event: Key) -> None:
+        self._moved |= event.key in _MOVES
+
+    def on_click(self) -> None:
+        self._moved = True
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._wanted = event.value
@@ -257,7 +266,7 @@ class Top(App[None]):
                 cells[at].justify = "right"
             table.add_row(*cells[:wanted], key=workload.key)
         keys = [workload.key for workload in self._shown]
-        if chosen is not None and chosen.key in keys:
+        if self._moved and chosen is not None and chosen.key in keys:
             table.move_cursor(row=keys.index(chosen.key), animate=False)
 
     def _draw_details(self) -> None:

@@ -117,6 +117,21 @@ def test_evidence_and_the_last_hour() -> None:
     drive(use)
 
 
+def test_the_cursor_stays_on_top_until_somebody_moves_it() -> None:
+    async def use(app: Top, pilot: Pilot[None]) -> None:
+        table: DataTable[Any] = app.query_one("#workloads", DataTable)
+        await pilot.press("p")
+        assert table.cursor_row == 0
+        await pilot.press("w")
+        assert table.cursor_row == 0
+        await pilot.press("down")
+        chosen = names(app)[table.cursor_row]
+        await pilot.press("p")
+        assert names(app)[table.cursor_row] == chosen
+
+    drive(use)
+
+
 def test_pause_keeps_what_is_shown() -> None:
     agent = Agent()
 

@@ -12,7 +12,7 @@ export PATH := $(PATH):$(TOOLS)/usr/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-real test-schema test-ledger quick lint format docs bench clean tools
+.PHONY: help run test test-real test-schema test-ledger quick lint format docs pictures bench clean tools
 
 help: ## lists what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -129,6 +129,7 @@ format: $(VENV)/.installed-dev ## formats the code and repairs what can be repai
 docs: $(VENV)/.installed-dev ## generates the documentation that comes from the code
 	$(BIN)/submeter config docs --format markdown > docs/configuration.md
 	$(BIN)/submeter config docs --format toml > deploy/submeter.toml
+	$(BIN)/python -m submeter.cli._reference > docs/commands.md
 	$(BIN)/python -m submeter_exporters docs/exporters.md
 	cd deploy/grafana && $(CURDIR)/$(BIN)/python -m submeter_dashboards dashboards
 	PYTHONPATH=reliability $(BIN)/python -m submeter_reliability docs
@@ -148,6 +149,9 @@ SECONDS ?= 30
 fuzz: $(VENV)/.installed-dev ## fuzzes what submeter parses: SURFACE=name SECONDS=30, all of them by default
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install 'atheris==3.0.0'
 	@PYTHONPATH=reliability $(BIN)/python -m submeter_fuzz $(SURFACE) --seconds $(SECONDS) $(ARGS)
+
+pictures: $(VENV)/.installed-dev ## records the terminal's picture anew: a minute
+	$(BIN)/python benchmarks/draw_terminal.py docs/top.svg
 
 bench: $(VENV)/.installed-dev ## the benchmarks, one after the other
 	@for each in benchmarks/bench_*.py; do \

@@ -1,7 +1,6 @@
 """The whole agent in one thread on a fake clock: deterministic, and as fast as the code.
 
-Tests, benchmarks and `submeter run --backend replay --speed max` run this; the real agent runs
-the same jobs in lanes (`submeter.runtime`).
+Tests and benchmarks run this; the real agent runs the same jobs in lanes (`submeter.runtime`).
 """
 
 from collections.abc import Callable

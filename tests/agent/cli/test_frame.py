@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from submeter import __version__, cli
+from submeter.cli._reference import markdown
 from submeter.errors import DeviceLost, DriverUnavailable, InputError, StateUnusable, SubmeterError
 
 Install = Callable[[Callable[[argparse.Namespace], int]], None]
@@ -183,6 +184,15 @@ def test_every_help_ends_with_examples_that_the_command_understands() -> None:
         for line in re.findall(r"^  .*?submeter (.*)$", epilog, re.MULTILINE):
             words = re.split(r" (?:&&|>|\||#) ?", line)[0].split()
             whole.parse_args(words)  # raises where the example is wrong
+
+
+def test_the_page_of_commands_is_what_they_say_of_themselves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = Path(__file__).parents[3] / "docs" / "commands.md"
+    for columns in ("40", "200"):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert page.read_text() == markdown(), "make docs"
 
 
 def test_every_command_is_listed_with_its_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -161,7 +161,7 @@ bench: $(VENV)/.installed-dev ## the benchmarks, one after the other
 MINUTES ?= 60
 .PHONY: soak
 soak: $(VENV)/.installed-dev ## the agent for MINUTES=60 among churn and faults: memory, descriptors, sums
-	cd benchmarks && $(CURDIR)/$(BIN)/python -m soak --minutes $(MINUTES) $(ARGS)
+	PYTHONPATH=reliability $(BIN)/python -m submeter_reliability.soak --minutes $(MINUTES) $(ARGS)
 
 clean: ## removes everything that was made
 	rm -rf agent/submeter/ticking/*.so $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,25 +1,13 @@
-"""The agent for an hour on a node where everything comes and goes; does it stay as small as it was?
+"""A folder and a length in; the agent is soaked for so long, and what was seen comes out."""
 
-    make soak MINUTES=60
-
-Eight boards of the stand-in NVML at 10 Hz, 200 real processes of which some end and begin all the
-time, scrapes, followers of the live page, clients that leave rudely, jobs that label themselves
-under names without end, and a fault every minute: calls that hang, boards that get lost, garbage,
-a driver that is reloaded. At the end one line for each figure: ``name value bound PASS|FAIL``.
-Needs a C compiler; leaves samples.csv, picture, log and ledger in the folder that it names.
-"""
-
-import argparse
 import importlib.util
 import json
-import os
 import random
 import re
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -27,13 +15,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from soak.clients import Crowd
-from soak.result import Ending, Result, Started, picture, save_samples, verdicts
-from soak.watch import Sample, sample
-from soak.world import JUMPING, RESTARTING, World, build_idle
 from submeter.cli.output import Progress, is_terminal
+from submeter_reliability.catalogue import ROOT
+from submeter_reliability.figures import Unavailable
+from submeter_reliability.soak.clients import Crowd
+from submeter_reliability.soak.result import Ending, Plan, Result, Started, picture, save_samples
+from submeter_reliability.soak.watch import Sample, sample
+from submeter_reliability.soak.world import JUMPING, RESTARTING, World, build_idle
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 _PATIENCE_S: Final = 60.0
 _EVERY_S: Final = 5  # between two samples
 _FAULT_EVERY_S: Final = 60
@@ -45,44 +34,37 @@ _SETTINGS: Final = (
 )
 
 
-def main() -> int:
-    arguments = _arguments()
-    folder = arguments.keep or Path(tempfile.mkdtemp(prefix="submeter-soak-"))
+class SoakFailed(Exception):
+    """The agent did not last."""
+
+
+def soak(folder: Path, plan: Plan) -> Result:
+    """Runs it; what it leaves is in ``folder``. Raises SoakFailed, Unavailable."""
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"soak: {arguments.minutes:g} min, seed {arguments.seed}; what it leaves is in {folder}")
-    result = _soak(folder, arguments)
+    result = _run(folder, plan)
     save_samples(folder / "samples.csv", result.samples)
     (folder / "soak.svg").write_text(picture(result), encoding="utf-8")
     (folder / "result.json").write_text(json.dumps(result.told(), indent=1) + "\n")
-    lines, passed = verdicts(result)
-    print("\n".join(lines))
-    return 0 if passed else 1
+    return result
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make soak", description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--jobs", type=int, default=200, help="processes on the boards")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep", type=Path, help="folder for what it leaves; default: a new one")
-    return parser.parse_args()
-
-
-def _soak(folder: Path, arguments: argparse.Namespace) -> Result:
+def _run(folder: Path, plan: Plan) -> Result:
     standin = _load_standin()
+    if standin.compiler() is None:
+        raise Unavailable("a C compiler is missing")
     library = standin.build(folder / "lib")
     world = World(
         standin.Standin(library, folder),
         build_idle(str(standin.compiler()), folder),
-        random.Random(arguments.seed),
+        random.Random(plan.seed),
     )
     log = folder / "agent.log"
     try:
-        world.fill(arguments.jobs)
+        world.fill(plan.jobs)
         port = _free_port()
         agent = _start(folder, world.standin.env, port, log)
         try:
-            return _watched(world, agent, port, folder, arguments)
+            return _watched(world, agent, port, folder, plan)
         finally:
             if agent.poll() is None:
                 agent.kill()
@@ -96,7 +78,7 @@ def _watched(
     agent: subprocess.Popen[bytes],
     port: int,
     folder: Path,
-    arguments: argparse.Namespace,
+    plan: Plan,
 ) -> Result:
     first = _snapshot(port)
     begun_s = time.monotonic()
@@ -105,10 +87,10 @@ def _watched(
     def pids() -> list[int]:
         return [job.popen.pid for job in list(world.jobs)]
 
-    crowd = Crowd(port, folder / "state" / "submeter.sock", pids, arguments.seed)
+    crowd = Crowd(port, folder / "state" / "submeter.sock", pids, plan.seed)
     crowd.start()
     try:
-        samples = list(_hour(world, agent, begun_s, arguments.minutes * 60))
+        samples = list(_hour(world, agent, begun_s, plan.minutes * 60))
     finally:
         crowd.stop()
         world.heal()
@@ -124,7 +106,7 @@ def _watched(
     }
     return Result(
         samples=samples,
-        started=Started(quiet, arguments.minutes, arguments.jobs, world.started, world.told),
+        started=Started(quiet, plan.minutes, plan.jobs, world.started, world.told),
         after=after,
         crowd=dict(crowd.counts),
         wrong_sums=crowd.wrong,
@@ -141,7 +123,7 @@ def _hour(world: World, agent: subprocess.Popen[bytes], begun_s: float, seconds:
     with bar:
         while (at_s := time.monotonic() - begun_s) < seconds:
             if agent.poll() is not None:
-                raise SystemExit(f"soak: the agent ended by itself with {agent.returncode}")
+                raise SoakFailed(f"the agent ended by itself with {agent.returncode}")
             if at_s >= next_churn:
                 world.churn(1)
                 next_churn = at_s + (_FILLING_S if at_s < filled_until else _CHURN_S)
@@ -217,7 +199,7 @@ def _start(folder: Path, env: dict[str, str], port: int, log: Path) -> subproces
         else:
             return agent
     agent.kill()
-    raise SystemExit(f"soak: the agent did not come up: {log.read_text(errors='replace')}")
+    raise SoakFailed(f"the agent did not come up: {log.read_text(errors='replace')}")
 
 
 def _snapshot(port: int) -> Any:
@@ -245,8 +227,3 @@ def _load_standin() -> ModuleType:
     sys.modules["standin"] = module
     spec.loader.exec_module(module)
     return module
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
-    sys.exit(main())

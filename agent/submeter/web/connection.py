@@ -10,16 +10,18 @@ from asyncio.trsock import TransportSocket
 from contextlib import aclosing
 from enum import Enum, auto
 from http import HTTPStatus
-from socket import SO_LINGER, SOL_SOCKET
+from socket import IPPROTO_TCP, SO_LINGER, SOL_SOCKET, TCP_USER_TIMEOUT
 from struct import pack
 from typing import Final
 
-from submeter.web.desk import Desk
+from submeter.web.desk import Desk, Standing
 from submeter.web.http import Request, Response, Stream, text
 from submeter.web.wire import Refusal, Wire
 
 _SLICE: Final = 64 * 1024  # of an answer given to the transport at once: what a slow reader costs
 _RESET: Final = pack("ii", 1, 0)  # struct linger: on, for 0 s
+_AFTERWARDS_MS: Final = 1_000
+_GRACE_S: Final = 0.02  # to read what has come
 
 
 class _Phase(Enum):
@@ -36,9 +38,11 @@ class Connection(asyncio.BufferedProtocol):
 
     _transport: asyncio.Transport
 
-    def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop, *, late: bool = False) -> None:
+        """``late``: its request should have come before now."""
         self._desk = desk
         self._loop = loop
+        self._late = late
         headers = () if desk.gate is None else desk.gate.headers
         self._wire = Wire(desk.limits.header_bytes, desk.limits.target_bytes, headers)
         self._phase = _Phase.READING
@@ -60,8 +64,8 @@ class Connection(asyncio.BufferedProtocol):
         if gate is not None and not gate.may_connect(transport):
             transport.abort()
             return
-        self._desk.admit(self)
-        self._expect(self._desk.limits.header_s)
+        self._desk.stands(self, Standing.SILENT)
+        self._expect(_GRACE_S if self._late else self._desk.limits.header_s)
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         return self._desk.buffer
@@ -86,10 +90,13 @@ class Connection(asyncio.BufferedProtocol):
         self._drained.clear()
         if self._phase is _Phase.STREAMING:
             self._expect(self._desk.limits.write_s)
+        elif self._phase is _Phase.WRITING:
+            self._desk.stands(self, Standing.STALLED)
 
     def resume_writing(self) -> None:
         self._drained.set()
         if self._phase is _Phase.WRITING:
+            self._desk.stands(self, Standing.BUSY)
             # Not at once: with TLS we are inside of `write`, called by `_write_on` itself.
             self._loop.call_soon(self._write_on)
         elif self._phase is _Phase.STREAMING:
@@ -104,11 +111,14 @@ class Connection(asyncio.BufferedProtocol):
     # What the desk calls
 
     def evict(self) -> None:
-        """Ends the connection at once, and with a reset: after a plain close the kernel would go
-        on keeping what a slow reader hasn't read."""
+        """Ends the connection at once. With a reset, but for an answer that the kernel has whole:
+        a slow reader has a second more for that, in which it is no business of ours."""
         if not self._transport.is_closing():
             sock: TransportSocket = self._transport.get_extra_info("socket")
-            sock.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
+            if self._phase is _Phase.IDLE:
+                sock.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, _AFTERWARDS_MS)
+            else:
+                sock.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
         self._transport.abort()
 
     # A request and its answer
@@ -119,7 +129,7 @@ class Connection(asyncio.BufferedProtocol):
         if isinstance(request, Refusal):
             self._refuse(request.status)
         elif request is not None:
-            self._desk.completed(self)
+            self._desk.stands(self, Standing.BUSY)
             self._phase = _Phase.WRITING
             self._transport.pause_reading()
             if self._desk.gate is None:
@@ -146,7 +156,8 @@ class Connection(asyncio.BufferedProtocol):
         finally:  # a bug goes on to the log, the client gets the 500
             if isinstance(answer, Response):
                 self._respond(answer)
-            elif self._desk.may_stream(self):
+            elif self._desk.may_stream():
+                self._desk.stands(self, Standing.STREAMING)
                 self._phase = _Phase.STREAMING
                 self._transport.resume_reading()  # so that its end is seen
                 self._expect_nothing()
@@ -174,6 +185,7 @@ class Connection(asyncio.BufferedProtocol):
             self._leave()
             return
         self._phase = _Phase.IDLE
+        self._desk.stands(self, Standing.IDLE)
         self._expect(self._desk.limits.idle_s)
         # Not at once: whoever sends a thousand requests in one packet waits its turn for each.
         self._loop.call_soon(self._next)
@@ -221,6 +233,7 @@ class Connection(asyncio.BufferedProtocol):
         self._phase = _Phase.LEAVING
         if self._transport.is_closing():
             return
+        self._desk.stands(self, Standing.IDLE)
         self._transport.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()

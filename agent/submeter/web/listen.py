@@ -11,7 +11,10 @@ from typing import Any, Final
 
 from submeter.errors import InputError, ListenFailed
 
-BACKLOG: Final = 1024  # a full queue costs a client a second (SYN is sent again after that)
+BACKLOG: Final = 4096  # a full queue costs a client a second (SYN is sent again after that)
+_SILENT_S: Final = 1
+"""Whoever connects and says nothing stays with the kernel for so long, and costs us nothing; whom
+we accept has said something, so that one who sits there can be told from one who is slow."""
 
 _UNAVAILABLE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # "localhost" is ::1 too, but not here
 
@@ -69,6 +72,7 @@ def _bind(family: socket.AddressFamily, address: Any, where: str) -> socket.sock
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _SILENT_S)
         sock.bind(address)
         sock.listen(BACKLOG)
     except OSError as error:

@@ -75,9 +75,9 @@ class Server:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_log)
         room = _connections(self._limits.connections)
-        desk = Desk(self._routes, self._limits, room, self._gate)
-        doors = Doors(self._sockets, lambda: Connection(desk, loop), self._gate)
-        await doors.open()
+        desk = Desk(self._routes, self._limits, room, loop.time, self._gate)
+        doors = Doors(self._sockets, lambda late: Connection(desk, loop, late=late), desk)
+        doors.open()
         ended = asyncio.Event()
         self._running = loop, ended
         if not self._stopping:
@@ -91,7 +91,7 @@ class Server:
 def _connections(wanted: int) -> int:
     """As many as are wanted and the limit on open files leaves room for.
 
-    Without this, accept() fails before the oldest is evicted, and asyncio then pauses for a second.
+    Without this, accept() fails before the oldest is evicted.
     """
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     room = wanted if soft == resource.RLIM_INFINITY else soft - _RESERVED_FILES

@@ -1,0 +1,1 @@
+"""Clients that mean no good, and those who mean well beside them."""

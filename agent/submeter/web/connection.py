@@ -64,7 +64,7 @@ class Connection(asyncio.BufferedProtocol):
         if gate is not None and not gate.may_connect(transport):
             transport.abort()
             return
-        self._desk.stands(self, Standing.SILENT)
+        self._desk.stands(self, Standing.GREETING)
         self._expect(_GRACE_S if self._late else self._desk.limits.header_s)
 
     def get_buffer(self, _sizehint: int) -> memoryview:

@@ -23,7 +23,7 @@ class Limits:
     header_s: float = 5.0  # from the first byte (or the connection) to a whole request
     write_s: float = 10.0  # to take a response
     stall_s: float = 0.25  # … without taking anything, where others wait for the place
-    greet_s: float = 0.1  # for the hellos of TLS, where others wait for the place
+    greet_s: float = 0.25  # to agree upon TLS, where others wait for the place
     login_s: float = 30.0  # for a password to be compared, and those before it
     idle_s: float = 30.0  # between two requests
     linger_s: float = 1.0  # to read why it was refused
@@ -34,9 +34,9 @@ class Limits:
 class Standing(Enum):
     """What a connection is about."""
 
-    SILENT = auto()  # nothing was heard yet, or not enough was looked at
+    SILENT = auto()  # nothing was heard yet
     PARTIAL = auto()  # some of a request, or of a hello
-    GREETING = auto()  # the same, while TLS is agreed upon
+    GREETING = auto()  # a whole request or hello is there, and wasn't read yet
     IDLE = auto()  # between two requests
     STALLED = auto()  # doesn't take its answer
     BUSY = auto()

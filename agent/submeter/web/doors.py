@@ -20,9 +20,9 @@ _LOG = logging.getLogger(__name__)
 _HANDSHAKE_S: Final = 5.0  # as long as for a request
 _GOODBYE_S: Final = 1.0
 _LOOK_S: Final = 2.0  # between two looks at the files, only where there are any
-_AT_ONCE: Final = 2
-"""Let in before those who are inside are heard again. It takes about six rounds of the loop until
-what came with somebody is read, and until then he must not be the oldest who has said nothing."""
+_AT_ONCE: Final = 8
+"""Let in before those who are inside are heard again; not more, or whoever still has to be heard
+could be the oldest who has said nothing."""
 _FULL_S: Final = 0.01  # until it is tried again where everybody inside is being answered
 _EXHAUSTED_S: Final = 0.2
 _EXHAUSTED: Final = frozenset((EMFILE, ENFILE, ENOBUFS, ENOMEM))
@@ -116,8 +116,10 @@ class _Caller:
     def wait(self) -> None:
         """Until it has said enough."""
         self._desk.stands(self, Standing.SILENT)
-        self._timer = self._loop.call_later(self._desk.limits.header_s, self._give_up)
-        self._loop.add_reader(self._sock, self._listen)
+        self._listen()  # mostly all of it came with the connection
+        if self._entrance is None:
+            self._timer = self._loop.call_later(self._desk.limits.header_s, self._give_up)
+            self._loop.add_reader(self._sock, self._listen)
 
     def evict(self) -> None:
         """Ends it at once, with a reset."""
@@ -140,7 +142,8 @@ class _Caller:
             return
         except OSError:
             said = b""
-        if len(said) >= limit or len(said) == self._heard or self._is_whole(said):
+        ended = len(said) == self._heard
+        if ended or len(said) >= limit or self._is_whole(said):
             self._enter()
             return
         self._heard = len(said)
@@ -161,6 +164,7 @@ class _Caller:
 
     def _enter(self, *, late: bool = False) -> None:
         self._go_on()
+        self._desk.stands(self, Standing.GREETING)
         self._sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1)
         self._entrance = self._loop.create_task(self._connect(late))
         self._entrance.add_done_callback(self._entered)
@@ -179,7 +183,6 @@ class _Caller:
         gate = self._desk.gate
         context = None if gate is None else gate.context
         speaks_tls = context is not None
-        self._desk.stands(self, Standing.GREETING if speaks_tls else Standing.SILENT)
         await self._loop.connect_accepted_socket(
             lambda: self._connection(late),
             self._sock,

@@ -38,6 +38,7 @@ class Client:
     kind: str
     sock: socket.socket | None = None
     been_in: bool = False
+    back_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -71,14 +72,16 @@ class Crowd:
 
     def _act(self, number: int, now_s: float) -> None:
         client = self.clients[number]
+        if client.sock is None and now_s < client.back_s:
+            heapq.heappush(self._due, (client.back_s, number))
+            return
         if client.sock is None:
             self._connect(client)
             heapq.heappush(self._due, (now_s + _DRIBBLE_S, number))
             return
         if client.kind == "dribbling":
             self._say(client, b"x")
-        pause_s = _DRIBBLE_S if client.sock is not None else self._dice.uniform(*_AGAIN_S)
-        heapq.heappush(self._due, (now_s + pause_s, number))
+        heapq.heappush(self._due, (now_s + _DRIBBLE_S * self._dice.random(), number))
 
     def _connect(self, client: Client) -> None:
         sock = socket.socket()
@@ -115,6 +118,7 @@ class Crowd:
             del self._inside[client.sock.fileno()]
             client.sock.close()
             client.sock = None
+            client.back_s = time.monotonic() + self._dice.uniform(*_AGAIN_S)
 
 
 def main() -> None:

@@ -22,8 +22,8 @@ class Limits:
     streams: int = CONNECTIONS * 3 // 8
     header_s: float = 5.0  # from the first byte (or the connection) to a whole request
     write_s: float = 10.0  # to take a response
-    stall_s: float = 0.1  # … without taking anything, where others wait for the place
-    greet_s: float = 0.1  # to agree upon TLS, where others wait for the place
+    stall_s: float = 0.25  # … without taking anything, where others wait for the place
+    greet_s: float = 0.25  # to agree upon TLS, where others wait for the place
     login_s: float = 30.0  # for a password to be compared, and those before it
     idle_s: float = 30.0  # between two requests
     linger_s: float = 1.0  # to read why it was refused

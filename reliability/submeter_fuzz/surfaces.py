@@ -273,7 +273,7 @@ def _http(data: bytes) -> bytes:
     loop = _loop()
     routes = {"/metrics": lambda _request: text("up 1\n"), "/x": lambda _request: Response(b"")}
     transport = _Transport()
-    connection = Connection(Desk(routes, Limits(), 8), loop)
+    connection = Connection(Desk(routes, Limits(), 8, loop.time), loop)
     connection.connection_made(transport)
     for piece in data.split(b"\0") or [b""]:
         for at in range(0, len(piece), 16_384):

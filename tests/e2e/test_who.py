@@ -95,9 +95,10 @@ def test_who_uses_it_and_for_what_and_no_secret(
         pages.append(process.get("/metrics"))
         return _series(pages[-1])
 
-    wait_for(lambda: len(series()) > 2, "three processes")
-    labels = {(one["phase"], one["workload"]) for one in series()}
-    assert ('"training"', '"train.py"') in labels, labels
+    def trains() -> bool:
+        return ('"training"', '"train.py"') in {(one["phase"], one["workload"]) for one in series()}
+
+    wait_for(lambda: len(series()) > 2 and trains(), "three processes")
 
     def declared() -> bool:
         return any(

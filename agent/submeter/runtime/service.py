@@ -34,6 +34,7 @@ from submeter.model import ProcessView, Reading, Snapshot
 from submeter.runtime.agent import Agent
 from submeter.runtime.answers import answers
 from submeter.runtime.assembly import backend_of, clock_of, ticking_of
+from submeter.runtime.budget import BudgetWatch
 from submeter.runtime.committing import Committer
 from submeter.runtime.ending import Ending
 from submeter.runtime.footprint import LiveIntensity, place_of, pricer_of, rows_of
@@ -114,6 +115,7 @@ class Service:
         self._manager = service_manager(os.environ, os.getpid())
         self._heart = Heart(self._manager, SystemClock())
         self._hub = Broadcast()
+        self._budget = BudgetWatch(config.node.power_budget_mw)
         self._outlets: list[Outlet] = []
         keep = config.ledger
         factors = rows_of(config)
@@ -285,6 +287,7 @@ class Service:
         now_ns = self._clock.boottime_ns()
         powers = {watch.info.uuid: watch.power_mw(now_ns) for watch in self._node.watches()}
         self._hub.remember(now_ns, {uuid: mw for uuid, mw in powers.items() if mw is not None})
+        self._budget.look(self._snapshot)
         self._heart.beat(self._snapshot, self._agent.not_ready(), self._agent.pulse())
 
     def close(self) -> None:

@@ -27,14 +27,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     info.add_argument("file", type=Path, help="a trace or a power log")
     info.add_argument("--json", action="store_true", help="for machines")
     info.set_defaults(action=_info)
+    examples(info, "submeter trace info node.trace.gz --json")
     check = actions.add_parser("check", help="exit 0 if it is whole, 1 if cut off, 2 if wrong")
     check.add_argument("file", type=Path, help="a trace or a power log")
     check.set_defaults(action=_check)
+    examples(check, "submeter trace check node.trace.gz")
     convert = actions.add_parser("convert", help="a power log to a native trace")
     convert.add_argument("source", type=Path, metavar="IN", help="a trace or a power log")
     convert.add_argument("target", type=Path, metavar="OUT", help="compressed if it ends in .gz")
     convert.add_argument("--force", action="store_true", help="overwrite OUT")
     convert.set_defaults(action=_convert)
+    examples(convert, "submeter trace convert nvidia-smi.csv node.trace.gz")
     examples(
         parser,
         "submeter trace info node.trace.gz",

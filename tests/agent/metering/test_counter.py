@@ -88,3 +88,13 @@ def test_a_restart_of_a_young_counter_is_no_return_once_it_has_grown_past_the_ol
     young.advance(2 * NS_PER_S, 900 * UJ_PER_J)
     assert young.advance(3 * NS_PER_S, 310 * UJ_PER_J) == 310 * UJ_PER_J
     assert young.epoch == 2
+
+
+def test_what_is_suspect_is_not_booked_and_takes_nothing_off() -> None:
+    """Not one microjoule either way, where a jump and where a restart can't be believed."""
+    for value_uj in (10**15, 10**13 // 2):
+        counter = Counter(1_400_000, 100_000_000)
+        counter.advance(10**9, 10**13)
+        assert counter.advance(2 * 10**9, value_uj) == 0
+        ((_, suspect_uj),) = counter.take_faults().suspect_uj
+        assert suspect_uj == (value_uj - 10**13 if value_uj > 10**13 else value_uj)

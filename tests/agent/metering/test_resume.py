@@ -167,3 +167,13 @@ def test_of_several_intervals_only_the_last_says_where_the_next_begins() -> None
     state = done[-1].state
     assert state is not None
     assert state.end_ns == done[-1].end_ns == 33 * S
+
+
+def test_an_agent_that_never_read_the_counter_left_nothing_to_compare_with() -> None:
+    """Its GPU was lost from the first reading on: only its time goes on."""
+    now_ns = 1_000 * S
+    before = Checkpoint(MeterState(900 * S, 900 * S, 900 * S, None), "this", WALL)
+    done = first(before, now_ns, BASE, WALL + 100 * S)
+    assert [each.energy_uj for each in done] == [0, 0]
+    assert done[0].start_ns == 900 * S
+    assert not any(each.suspect_uj or each.resets for each in done)

@@ -27,6 +27,7 @@ def run(*tests: str) -> Run:
         subprocess.run(
             [
                 *(sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-o", "timeout=3000"),
+                *("-o", "junit_family=xunit1"),  # the one that has properties
                 *(f"--junitxml={report}", *tests),
             ],
             cwd=ROOT,

@@ -18,6 +18,8 @@ from submeter.errors import DeviceLost, DriverUnavailable
 
 SUSPENDED: Final = "suspended"
 
+_MOST_GPUS: Final = 256
+"""No node has more: a driver that says so talks nonsense, and must not be asked for each."""
 _NO_PERMISSION: Final = "no_permission"
 _THOROUGHLY: Final = 6
 """Every so many times each GPU's UUID is looked at, else only how many there are: a GPU that took
@@ -155,7 +157,7 @@ class NvmlBackend:
                 count = session.ask("nvmlDeviceGetCount")
             except Fault as fault:
                 raise codes.unavailable(fault) from None
-            for index in range(count):
+            for index in range(min(count, _MOST_GPUS)):
                 yield f"GPU {index}", "nvmlDeviceGetHandleByIndex", index
             return
         for address, sleeps in asleep.items():

@@ -25,6 +25,7 @@ _NO_INSTANCE: Final = 0xFFFFFFFF
 PID_MAX: Final = 4_194_304  # the kernel's PID_MAX_LIMIT
 COMPUTE: Final = "compute processes"
 LISTS: Final = (COMPUTE, "graphics processes", "mps processes")
+_MOST_INSTANCES: Final = 64  # a GPU has at most 8; more is nonsense
 _MEMORY_MAX: Final = 1 << 50
 _PROFILE: Final = re.compile(r"(?:(\d)c\.)?(\d)g\b")
 
@@ -125,7 +126,7 @@ def mig_instances(questions: Questions) -> list[MigInstance]:
     """The MIG devices as they are now; their handles don't survive a change of the layout."""
     count = questions.must(MIG_DEVICES, "nvmlDeviceGetMaxMigDeviceCount") or 0
     found = []
-    for index in range(count):
+    for index in range(min(count, _MOST_INSTANCES)):
         handle = questions.must(MIG_DEVICES, "nvmlDeviceGetMigDeviceHandleByIndex", index)
         if handle is None:
             continue  # an empty slot

@@ -46,6 +46,16 @@ def test_every_gpu_by_uuid_with_its_particulars(node: "Node") -> None:
     assert (second.uuid, second.index) == ("GPU-other", 1)
 
 
+@pytest.mark.fault("F9")
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("call", ["nvmlDeviceGetCount_v2", "nvmlDeviceGetMaxMigDeviceCount"])
+def test_a_count_that_can_not_be_does_not_keep_it_busy_for_ever(node: "Node", call: str) -> None:
+    world = ["gpu 0", "mig 0 gi=7 ci=0 slices=1 memory=10G", "gpu 1"]
+    devices = node.open(*world, f"fault call={call} garbage=4294967295")
+    assert len(devices) == 2
+    assert devices[0].holders(node.now()) is not None
+
+
 @pytest.mark.fault("F20")
 def test_the_index_is_only_a_label(node: "Node") -> None:
     before = {device.info.uuid: device.info.index for device in node.open("gpu 0", "gpu 1")}

@@ -126,15 +126,15 @@ class Bench:
         """`submeter run` as an operator starts it, with a ledger on disk."""
         with self.running(node, rate_hz) as (pid, port):
             time.sleep(WARM_UP_S)
-            late_before = _lateness(port)
+            late_before = lateness(port)
             result = watch("agent", node, rate_hz, seconds, pid)
-            late = [now - then for now, then in zip(_lateness(port), late_before, strict=True)]
-        return replace(result, late_p50_ms=_quantile(late, 0.5), late_p99_ms=_quantile(late, 0.99))
+            late = [now - then for now, then in zip(lateness(port), late_before, strict=True)]
+        return replace(result, late_p50_ms=quantile(late, 0.5), late_p99_ms=quantile(late, 0.99))
 
     @contextmanager
     def running(self, node: Node, rate_hz: float) -> Iterator[tuple[int, int]]:
         """An agent that is ready: its process and its port."""
-        port, log = _free_port(), self.folder / "agent.log"
+        port, log = free_port(), self.folder / "agent.log"
         state = tempfile.mkdtemp(dir=self.folder)  # a new ledger each time: its clock starts anew
         command = [
             *(sys.executable, "-m", "submeter", "run", "--state-dir", state),
@@ -143,7 +143,7 @@ class Bench:
         with log.open("wb") as stderr:
             agent = subprocess.Popen(command, env=node.environment, stdout=stderr, stderr=stderr)
         try:
-            _wait_until_ready(port, log)
+            wait_until_ready(port, log)
             yield agent.pid, port
         finally:
             agent.send_signal(signal.SIGTERM)
@@ -170,15 +170,20 @@ def middle(results: Sequence[Result]) -> Result:
 
 
 class Sleepers(AbstractContextManager[list[int]]):
-    """Real processes for the driver to name: they sleep, on no GPU."""
+    """Real processes for the driver to name: they sleep, on no GPU. ``apart``: each says that it
+    is another workload."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, apart: bool = False) -> None:
         self._count = count
+        self._apart = apart
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> list[int]:
         command = ["sleep", "100000"]
-        self._processes = [subprocess.Popen(command) for _ in range(self._count)]
+        for number in range(self._count):
+            names = {"SUBMETER_WORKLOAD": f"job-{number}", "SUBMETER_PHASE": "training"}
+            environment = os.environ | (names if self._apart else {})
+            self._processes.append(subprocess.Popen(command, env=environment))
         return [process.pid for process in self._processes]
 
     def __exit__(self, *error: object) -> None:
@@ -290,7 +295,7 @@ def _node_script(gpus: int, pids: Sequence[int]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -303,8 +308,8 @@ def _get(port: int, path: str) -> str:
         return body.decode()
 
 
-def _wait_until_ready(port: int, log: Path) -> None:
-    deadline = time.monotonic() + 20
+def wait_until_ready(port: int, log: Path) -> None:
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             _get(port, "/-/ready")
@@ -315,13 +320,13 @@ def _wait_until_ready(port: int, log: Path) -> None:
     raise SystemExit(f"the agent is not ready:\n{log.read_text()}")
 
 
-def _lateness(port: int) -> list[int]:
+def lateness(port: int) -> list[int]:
     """Cumulative counts of the lateness histogram."""
     pattern = r"^submeter_sample_lateness_seconds_bucket\{le=\"[^\"]+\"\} (\d+)$"
     return [int(count) for count in re.findall(pattern, _get(port, "/metrics"), re.MULTILINE)]
 
 
-def _quantile(cumulative: Sequence[int], q: float) -> float:
+def quantile(cumulative: Sequence[int], q: float) -> float:
     """Interpolated inside its bucket, in ms."""
     wanted = q * cumulative[-1]
     below, low = 0, 0.0

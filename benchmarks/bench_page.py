@@ -73,6 +73,7 @@ def _in_browser(url: str) -> None:
         tab.look(1280, 900)
         tab.call("Network.enable")
         paints = [_load(tab, url) for _ in range(LOADS)]
+        print(" ", paints, file=sys.stderr)
         _row("first contentful paint, ms (median of 7)", median(paints[1:]), 300)
         sizes = tab.value(
             "performance.getEntriesByType('navigation').concat(performance"

@@ -179,10 +179,15 @@ function draw(now) {
   requestAnimationFrame(draw);
 }
 
-dense(live);
-prepare();
-listen();
-document.addEventListener("visibilitychange", listen);
-requestAnimationFrame(draw);
-setTimeout(refresh, PERIOD_MS - (Date.now() % PERIOD_MS));
-showPast(document.getElementById("past"), areas);
+function start() {
+  dense(live);
+  prepare();
+  listen();
+  document.addEventListener("visibilitychange", listen);
+  requestAnimationFrame(draw);
+  setTimeout(refresh, PERIOD_MS - (Date.now() % PERIOD_MS));
+  showPast(document.getElementById("past"), areas);
+}
+
+// What stands there is painted first.
+requestAnimationFrame(() => setTimeout(start));

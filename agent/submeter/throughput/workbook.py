@@ -54,6 +54,8 @@ class Workbook:
                 before = self._waiting.get(heard.source.id)
                 if before is None or heard.counts is not None or before.counts is None:
                     self._waiting[heard.source.id] = heard
+                elif heard.gone:  # after what it said last
+                    self._waiting[heard.source.id] = before._replace(gone=True)
 
     def book(self, places: Callable[[], Places], now_ns: int) -> None:
         """Books what was said since the last time. What is nobody's yet waits."""
@@ -67,8 +69,8 @@ class Workbook:
             met.last = heard
             met.place = _place(heard.source, found) or met.place
             if met.place is not None:
-                self._enter(heard, met.place, self._meter.take(heard))
-            elif heard.counts is not None:
+                self._take(heard, met.place)
+            elif heard.counts is not None and not heard.gone:
                 with self._lock:
                     self._waiting.setdefault(name, heard)
             if heard.gone:
@@ -89,6 +91,14 @@ class Workbook:
             for met in list(self._met.values())
             if (source := met.last.source).address
         )
+
+    def _take(self, heard: Heard, place: Place) -> None:
+        if heard.counts is not None:
+            said = heard._replace(gone=False)
+            self._enter(said, place, self._meter.take(said))
+        if heard.gone:
+            end = heard._replace(counts=None)
+            self._enter(end, place, self._meter.take(end))
 
     def _enter(self, heard: Heard, place: Place, gain: Gain) -> None:
         uuid, owner = place

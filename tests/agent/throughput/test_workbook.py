@@ -88,3 +88,21 @@ def test_a_job_that_ended_is_forgotten_without_a_gap() -> None:
     book.book(dict, 5_000 * S)
     assert ledger.done() == {(CHAT.owner, "steps"): 1}
     assert book.servers() == ()
+
+
+def test_what_a_server_said_just_before_its_end_counts() -> None:
+    ledger = Ledger()
+    book = Workbook(ledger, 100 * S)
+    book.hear(Heard(RANKED, 160 * S, {"tokens:": 9}))
+    book.hear(Heard(RANKED, 161 * S, gone=True))
+    book.book(lambda: {FIRST: CHAT}, 162 * S)
+    assert ledger.done() == {(CHAT.owner, "tokens"): 9}
+    assert book.servers() == ()
+
+
+def test_who_ends_as_nobodys_is_forgotten() -> None:
+    book = Workbook(Ledger(), 100 * S)
+    book.hear(Heard(RANKED, 160 * S, {"tokens:": 9}))
+    book.hear(Heard(RANKED, 161 * S, gone=True))
+    book.book(dict, 162 * S)
+    assert book.servers() == ()

@@ -38,6 +38,11 @@ _SINGLE: Final = (calls.TOTAL_ENERGY, calls.POWER_USAGE)
 but power to integrate: GPU 0 then has an idle draw, and its joules are the truth to a percent."""
 _IDLE_MW: Final = 50_000
 _ABOUT_UJ: Final = tuple(_DRAWN_UJ[0] + _IDLE_MW * 1_000 * seconds for seconds in (20, 25))
+_GARBAGE: Final = (0, 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1, 9223372036854775794, 808334905)
+"""Bounds of types, DCGM's mark of no value, and a utilisation seen in the wild (dcgm-exporter
+issue 418)."""
+_OLD_MJ: Final = 900_000_000
+"""A counter that has counted for weeks. What a young one shows may be a restart or nonsense."""
 _MOST_UJ: Final = 700_000 * 1_000 * LIFE_S
 """What the limit of a board allows."""
 _START_NS: Final = 10**12
@@ -92,6 +97,7 @@ class Case(NamedTuple):
     call: str
     code: int
     when: str
+    garbage: int | None = None  # the call succeeds, with this for every number, instead
 
     @property
     def driver_wide(self) -> bool:
@@ -115,6 +121,16 @@ def cases() -> list[Case]:
         for call in sorted(calls.ALLOWED_CALLS)
         for code in sorted(CODES)
         for when in WHEN
+    ]
+
+
+def garbage_cases() -> list[Case]:
+    """Success with a value that can't be, or hardly."""
+    return [
+        Case(call, 999, when, value)
+        for call in sorted(calls.ALLOWED_CALLS)
+        for value in _GARBAGE
+        for when in ("middle", "always")
     ]
 
 
@@ -261,11 +277,14 @@ def script(case: Case, effect: str = "") -> list[str]:
         "always": "",
     }[case.when]
     gpu = "" if case.call in _OF_NO_GPU else "gpu=0 "
+    start = ""
+    if case.garbage is not None:
+        effect, start = f"garbage={case.garbage}", f" energy_start_mj={_OLD_MJ}"
     instances = "Gpm" in case.call or "Mig" in case.call or "InstanceId" in case.call
     lines = [
         *_NEEDS.get(case.call, ()),
         f"fault call={case.call} {gpu}{effect or f'error={case.code}'} {when}",
-        f"gpu 0 {_GPU.format(0, 1, _IDLE_MW if case.call in _SINGLE else 0)}",
+        f"gpu 0 {_GPU.format(0, 1, _IDLE_MW if case.call in _SINGLE else 0)}{start}",
         f"gpu 1 {_GPU.format(1, 2, 0)}",
         *(f"load {number} constant mw={mw} from=6 to=18" for number, mw in enumerate(_LOADS_MW)),
         *(_MIG if instances else _WHOLE),

@@ -9,7 +9,15 @@ import pytest
 
 from submeter.backends.nvml.calls import ALLOWED_CALLS
 from submeter.backends.nvml.codes import CODES
-from submeter_reliability.nvml_faults import WHEN, Bench, Case, cases, environment, script
+from submeter_reliability.nvml_faults import (
+    WHEN,
+    Bench,
+    Case,
+    cases,
+    environment,
+    garbage_cases,
+    script,
+)
 
 SHARE = 1 if os.environ.get("SUBMETER_TEST_ALL") else 8
 SOME = cases()[::SHARE]
@@ -33,6 +41,14 @@ def test_no_code_of_any_call_costs_a_joule_or_another_gpu_s(bench: Bench, call: 
         if each.call == call and (outcome := bench.run(each)).wrong
     ]
     assert wrong == []
+
+
+@pytest.mark.fault("F9", "F10")
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_nonsense_costs_no_joule_either(bench: Bench) -> None:
+    some = garbage_cases()[:: 2 * SHARE + 1]
+    assert [outcome for each in some if (outcome := bench.run(each)).wrong] == []
 
 
 def test_all_codes_are_tried_on_all_calls_at_all_times() -> None:

@@ -44,13 +44,13 @@ def measure() -> Mapping[str, float]:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(_WORKERS, mp_context=context) as pool:
             try:
-                failed = sum(pool.map(_failures, [library] * _PIECES, pieces))
+                failed = sum(pool.map(failures, [library] * _PIECES, pieces))
             except BrokenProcessPool:  # died of a signal: so all count as failed
                 failed = len(every)
     return {"nvml_fault_cases": len(every), "nvml_fault_failures": failed}
 
 
-def _failures(library: Path, some: Sequence[Case]) -> int:
+def failures(library: Path, some: Sequence[Case]) -> int:
     """How many of these cases don't end well; they are printed."""
     failed = 0
     with tempfile.TemporaryDirectory() as scratch:

@@ -396,6 +396,7 @@ def bad_company(serve: Serve) -> Iterator[Served]:
         thread.join(10)
 
 
+@pytest.mark.fault("F77", "F78")
 def test_500_silent_or_dribbling_clients_do_not_delay_a_scrape(bad_company: Served) -> None:
     took_s: list[float] = []
     for _ in range(100):
@@ -434,6 +435,7 @@ def test_who_does_not_read_goes_when_others_wait(serve: Serve) -> None:
         assert served.say(GET).endswith(b"hello\n")
 
 
+@pytest.mark.fault("F81")
 def test_clients_that_reset_leave_nothing_behind(served: Served) -> None:
     assert served.say(GET).endswith(b"hello\n")
     gc.collect()

@@ -15,7 +15,7 @@ FIGURES: Final = (
         at_most=0,
     ),
 )
-MINUTES: Final = 8
+MINUTES: Final = 12
 
 
 def measure() -> Mapping[str, float]:

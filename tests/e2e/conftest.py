@@ -84,7 +84,12 @@ def agent(
     """Starts `submeter run …` as a user would and waits until it answers."""
     started: list[Process] = []
 
-    def start(*arguments: str, env: dict[str, str] | None = None, port: int = 0) -> Process:
+    def start(
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        port: int = 0,
+        healthy: Callable[[str], bool] | None = None,
+    ) -> Process:
         port = port or free_port()
         log = tmp_path / f"agent-{len(started)}.log"
         command = [
@@ -100,7 +105,7 @@ def agent(
 
         def answers() -> bool:
             assert popen.poll() is None, log.read_text()
-            return bool(process.get("/-/healthy"))
+            return bool((healthy or process.get)(process.url if healthy else "/-/healthy"))
 
         wait_for(answers, f"agent on {process.url}")
         return process

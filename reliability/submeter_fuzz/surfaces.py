@@ -5,9 +5,11 @@ be is checked where it can be said: what is parsed can be written, and comes bac
 """
 
 import asyncio
+import atexit
 import json
 import logging
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Mapping
@@ -81,6 +83,7 @@ def outcome(surface: Surface, data: bytes) -> str:
 def _folder(name: str) -> Path:
     folder = Path(tempfile.mkdtemp(prefix=f"submeter-{name}-", dir=_MEMORY))
     folder.chmod(0o700)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 

@@ -56,7 +56,9 @@ def a_family(draw: st.DrawFn, letters: st.SearchStrategy[str] = KIND) -> Family:
     help_text = draw(st.text(KIND, max_size=20)).strip()
     family = Family(name, kind, help_text, unit, label_names, draw(st.integers(0, 9)))
     if kind is Kind.HISTOGRAM:
-        return replace(family, distributions=[draw(a_distribution(each)) for each in some])
+        # Of one family all have the same bounds: two of them may be added up.
+        bounds = draw(BOUNDS)
+        return replace(family, distributions=[draw(a_distribution(each, bounds)) for each in some])
     return replace(family, samples=[(each, draw(a_value(kind))) for each in some])
 
 
@@ -66,10 +68,12 @@ def a_value(kind: Kind) -> st.SearchStrategy[int | float]:
     return st.integers(-(2**63), 2**63) | st.floats()
 
 
+# As floats, which bucket bounds are to readers, larger ones could be the same number.
+BOUNDS = st.sets(st.integers(0, 2**53), min_size=1, max_size=5).map(sorted)
+
+
 @st.composite
-def a_distribution(draw: st.DrawFn, labels: tuple[str, ...]) -> Distribution:
-    # As floats, which bucket bounds are to readers, larger ones could be the same number.
-    bounds = sorted(draw(st.sets(st.integers(0, 2**53), min_size=1, max_size=5)))
+def a_distribution(draw: st.DrawFn, labels: tuple[str, ...], bounds: list[int]) -> Distribution:
     counts = draw(
         st.lists(st.integers(0, 10**6), min_size=len(bounds) + 1, max_size=len(bounds) + 1)
     )

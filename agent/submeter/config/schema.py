@@ -90,8 +90,7 @@ class Sampling:
         default=True,
         metadata=_about(
             boolean(),
-            "Polls the sensors in compiled code where it could be built, at a third of the cost; "
-            "false: in Python, with the same results.",
+            "Polls sensors in compiled code where there is any; false: in Python, for more CPU.",
         ),
     )
 

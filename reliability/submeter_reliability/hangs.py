@@ -1,5 +1,6 @@
 """Calls into the driver that never return, under the agent as installed."""
 
+import math
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -42,7 +43,8 @@ def hung_gpu(library: Path, directory: Path) -> Hung:
     try:
         wait(lambda: agent.up() and len(agent.joules()) == _BOARDS, "four GPUs")
         pass_time(2)  # the refresh is being found out
-        start_s = world.now() + _BEFORE_S
+        # A whole second: at others the counter's last mJ may be lost in a fraction.
+        start_s = math.ceil(world.now() + _BEFORE_S)
         end_s = start_s + _LOAD_S
         loads = [
             f"load {number} constant mw={_LOAD_MW} from={start_s} to={end_s}"

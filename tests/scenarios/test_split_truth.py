@@ -73,3 +73,29 @@ def test_floors_are_those_of_the_board(unlike: Any) -> None:
     assert gpu.floors.context_mw == pytest.approx(truth["context_uj"] / held_s / 1000, rel=0.2)
     idle_uj = truth["idle_uj"] + truth["idle_unheld_uj"]
     assert gpu.floors.idle_mw == pytest.approx(idle_uj / 1200 / 1000, rel=0.15)
+
+
+def test_who_shares_a_board_that_was_never_seen_at_rest(world: Callable[..., Any]) -> None:
+    """A trainer that works evenly and a server that comes and goes, both there from the first
+    second on: the trainer's even power is not taken for the board's floor."""
+    built = world(
+        'seed = 7\n[[gpu]]\nmodel = "H100"\n'
+        '[[process]]\nname = "train"\ngpu = 0\npid = 1\nargv = ["python3", "finetune.py"]\n'
+        "utilisation = 0.6\nwatts = 330\n"
+        'shape = { kind = "training-step", step_ms = 640, stall = 0.25 }\n'
+        '[[process]]\nname = "serve"\ngpu = 0\npid = 2\nargv = ["python3", "serve.py"]\n'
+        "utilisation = 0.5\nwatts = 110\n"
+        'shape = { kind = "inference-poisson", rate_hz = 2, decode_ms = 400, swing = 0.7, '
+        "swing_period_s = 200 }\n",
+        10.0,
+    )
+    built.run_for(600)
+    booked: dict[str, int] = {}
+    for account, energy_uj in built.snapshots[-1].energy_uj.items():
+        if account.component is Component.DYNAMIC:
+            name = account.owner.workload
+            booked[name] = booked.get(name, 0) + energy_uj
+    (gpu,) = built.truth().values()
+    true = {one["workload"]: one["dynamic_uj"] for one in gpu["processes"].values()}
+    share = true["train"] / sum(true.values())
+    assert booked["finetune.py"] / sum(booked.values()) == pytest.approx(share, abs=0.1)

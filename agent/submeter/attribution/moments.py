@@ -14,9 +14,10 @@ So power steps are matched with those who came and went with them, however littl
 samples say. The first stage's rest noise only pulls the weights towards the common slope.
 
 A second tells the more the fewer worked in it: alone, a process leaves nothing to the ring's dice.
-So seconds count by what the ring's noise is expected to be in them, t² − Σ h² with t the total SM
-time and h the shares of the three seconds before and the three after (its own would favour seconds
-in which the ring missed somebody).
+So seconds count by the noise that the ring's dice make in them, 1 − Σ h² with h the shares of the
+three seconds before and the three after (its own would favour seconds in which the ring missed
+somebody). Not by how much was used: the edge of a burst has little noise, and little meaning, since
+SM time and power are matched to the second.
 """
 
 import math
@@ -180,6 +181,11 @@ class Moments:
         """How many seconds without forgetting would tell as much."""
         return self._mass * self._mass / self._squares if self._mass else 0.0
 
+    @property
+    def watts(self) -> float:
+        """Mean power."""
+        return self._watts / self._mass if self._mass else 0.0
+
     def normal(self, floor_watts: float) -> Steps[Normal | None]:
         """The equations for the weights; None while there is nothing. All that is still counted
         is read in the first step."""
@@ -228,7 +234,7 @@ class Moments:
         self._samples += weight * samples
         self._watts += weight * watts
         self._used = [known + weight * value for known, value in zip(self._used, x, strict=True)]
-        weight *= self._telling(total)
+        weight *= self._telling()
         self._told += weight
         part = Band(weight, z, list(x), watts)
         self._bands.add(part)
@@ -257,7 +263,7 @@ class Moments:
         self._yy += dot(list(map(mul, watts, watts)), weights)
         block.clear()
 
-    def _telling(self, total: float) -> float:
+    def _telling(self) -> float:
         """How much the second in the middle tells, about 1 on average."""
         if self.exact:
             return 1.0
@@ -265,7 +271,7 @@ class Moments:
         around = sum(shares) - shares[0]
         squares = dot(shares, shares) - shares[0] * shares[0]
         mixed = 1 - squares / (around * around) if around > 0 else 0.0
-        spread = total * total * mixed if mixed > _ROUNDING else 0.0
+        spread = mixed if mixed > _ROUNDING else 0.0
         self._spread += self._weight * spread
         mean = self._spread / self._mass
         return mean / (spread + _LEAST_NOISE * mean) if mean > 0 else 1.0

@@ -24,10 +24,16 @@ K = TypeVar("K", bound=Hashable)
 
 _SURE: Final = 2.0
 """Weights are used if they explain more than noise would by this many standard deviations."""
-_CAUTION: Final = 2.0
+_CAUTION: Final = 3.5
 """v is taken this many times larger: weights that are steady only by and large."""
 _UNLIKE: Final = 0.3  # of the common slope: so unlike are weights at least
 _SMALLEST: Final = 0.03  # of the common slope
+_FLOOR: Final = 0.3
+"""Of the mean power: the floor of a board that was never seen at rest. Left free, it would be taken
+for the power of whoever works evenly, whose weight is then nothing: sampled shares tell the two
+apart badly, and only the mean of power does."""
+_FLOOR_SD: Final = 0.2  # … and how far it may be from there
+_HELD_SD: Final = 0.05  # of that floor: so firmly is it held
 _SOLO_SD: Final = 0.1  # of the common slope: how far seconds alone may be from those together
 _SOLO_LIMIT: Final = 0.03  # … however many there are
 _MODEL_SD: Final = 0.02  # of the common slope: nothing is known better than that
@@ -76,21 +82,26 @@ def solution(
     keys: Sequence[K],
     evidence: Sequence[Evidence],
     floor: Prior,
-    floor_watts: float,
 ) -> Steps[Weights[K] | None]:
     """Weights of ``keys``, whose columns follow the floor's in ``moments``; None while there is
-    nothing to tell them by. ``floor_watts``: as found last, where ``floor`` is unknown. All that
-    may change meanwhile is read in the first step."""
+    nothing to tell them by. All that may change meanwhile is read in the first step."""
     keys = tuple(keys)
     evidence = [replace(one) for one in evidence]
-    fixed = floor is not UNKNOWN_FLOOR
-    normal = yield from moments.normal(floor.watts if fixed else floor_watts)
+    seen = floor is not UNKNOWN_FLOOR
+    if not seen:
+        floor = Prior(_FLOOR * moments.watts, _FLOOR_SD * moments.watts)
+    normal = yield from moments.normal(floor.watts)
     if normal is None or not keys:
         return None
-    known = _known_before(evidence, floor, normal.slope)
+    held_sd, doubt = floor.sd_watts, 0.0
+    if not seen and normal.exact:
+        held_sd = PRIOR_SD * normal.slope
+    elif not seen:
+        held_sd, doubt = _HELD_SD * floor.watts, floor.sd_watts
+    known = _known_before(evidence, Prior(floor.watts, held_sd), normal.slope)
     fit = yield from _fitted(normal, known)
     yield
-    covariance = yield from _covariance(normal, fit, known)
+    covariance = yield from _covariance(normal, fit, known, doubt)
     return Weights(
         keys,
         tuple(fit.beta[1:]),
@@ -133,8 +144,7 @@ def _fitted(normal: Normal, known: _Known) -> Steps[_Fit]:
 def _known_before(evidence: Sequence[Evidence], floor: Prior, slope: float) -> _Known:
     """What is known of each weight but for the seconds together: of earlier runs, of seconds
     alone, and else that it is the common slope but for a factor."""
-    sd = floor.sd_watts if floor is not UNKNOWN_FLOOR else PRIOR_SD * slope
-    known = _Known([floor.watts], [1 / max(sd, 0.1) ** 2], [0.0], [None])
+    known = _Known([floor.watts], [1 / max(floor.sd_watts, 0.1) ** 2], [0.0], [None])
     known.shift[0] = known.at[0] * known.information[0]
     for one in evidence:
         prior = one.prior
@@ -179,11 +189,14 @@ def _noise(normal: Normal, beta: Vector, doubt: float) -> float:
     return _CAUTION * max(normal.noise(beta) + doubt, unlike, least)
 
 
-def _covariance(normal: Normal, fit: _Fit, known: _Known) -> Steps[list[Vector]]:
+def _covariance(
+    normal: Normal, fit: _Fit, known: _Known, doubt_watts: float
+) -> Steps[list[Vector]]:
     """Of the weights' errors. Found with caution, they are S·(A/cv + P)·S = S/c + (1 − 1/c)·S·P·S,
     S the posterior's covariance and P the precision of what is expected. N, the sampling noise that
     the first stage leaves in the matrix (each instrument fits a little of it), pulls towards that
-    by S·N/v, which is off by its width W: + S·N/v·S + (S·N/v)·W·(S·N/v)ᵀ."""
+    by S·N/v, which is off by its width W: + S·N/v·S + (S·N/v)·W·(S·N/v)ᵀ. A floor that is held more
+    firmly than it is known, to ``doubt_watts``, pulls in the same way."""
     floor = (_MODEL_SD * normal.slope) ** 2
     wide = (PRIOR_SD * normal.slope) ** -2
     scales = [
@@ -194,7 +207,9 @@ def _covariance(normal: Normal, fit: _Fit, known: _Known) -> Steps[list[Vector]]
     posterior = fit.covariance
     pulled = [[each * dot(row, other) for other in normal.sampling] for row in posterior]
     yield
-    scales += [math.sqrt((1 - 1 / _CAUTION) * value) for value in fit.held]
+    firm = [math.sqrt((1 - 1 / _CAUTION) * value) for value in fit.held]
+    firm[0] = math.hypot(firm[0], fit.held[0] * doubt_watts)
+    scales += firm
     spread = [
         list(map(mul, (*pull, *row), scales)) for pull, row in zip(pulled, posterior, strict=True)
     ]

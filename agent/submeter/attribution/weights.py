@@ -51,7 +51,6 @@ class WeightLearner(Generic[K]):
         self._weights: Weights[K] | None = None
         self._pooled: list[tuple[Vector, float]] = []
         self._floor = UNKNOWN_FLOOR
-        self._floor_watts = 0.0
         self._seconds = 0
         self._due = _NEEDED
         self._solution: Steps[Weights[K] | None] | None = None
@@ -126,9 +125,7 @@ class WeightLearner(Generic[K]):
         if self._solution is None and self._seconds >= self._due:
             self._due = self._seconds + self._pause()
             evidence = [self._processes[key].evidence for key in self._keys]
-            self._solution = solution(
-                self._moments, self._keys, evidence, self._floor, self._floor_watts
-            )
+            self._solution = solution(self._moments, self._keys, evidence, self._floor)
         return self._work()
 
     def _columns(self, sm_time: dict[K, float]) -> Vector:
@@ -159,7 +156,6 @@ class WeightLearner(Generic[K]):
     def _keep(self, weights: Weights[K] | None) -> bool:
         if weights is None:
             return False
-        self._floor_watts = weights.floor.watts
         for key in (*weights.keys, *self._crowd):
             if key not in self._processes or key in self._crowd:
                 weights = without(weights, key)

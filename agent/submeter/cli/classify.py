@@ -168,8 +168,9 @@ def _explain(told: _Told) -> None:
     colour = wants_colour(sys.stdout)
     verdict = told.verdict
     phase = paint(verdict.phase, "bold", colour=colour)
-    sure = f"{_sure(verdict)} sure, {_WHOSE[verdict.source]}"
-    print(f"{told.facts.key.pid}: {phase} ({_UNKNOWN if verdict.source == 'none' else sure})")
+    whose = _WHOSE.get(verdict.source)
+    sure = _UNKNOWN if whose is None else f"{_sure(verdict)} sure, {whose}"
+    print(f"{told.facts.key.pid}: {phase} ({sure})")
     for reason in verdict.evidence:
         print(f"  · {printable(reason)}")
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,15 @@ def test_a_process_by_its_number(capsys: pytest.CaptureFixture[str]) -> None:
     assert answer["id"] == os.getpid()
     assert main(["classify", "--pid", str(os.getpid())]) == 0
     assert capsys.readouterr().out.startswith(f"{os.getpid()}: ")
+
+
+def test_a_process_of_which_nothing_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        while "input()" not in Path(f"/proc/{process.pid}/cmdline").read_text():
+            """It isn't that program yet."""
+        code = main(["classify", "--pid", str(process.pid)])
+    assert code == 0
+    assert "unknown (nothing certain)" in capsys.readouterr().out
 
 
 def test_all_processes_on_the_gpus(capsys: pytest.CaptureFixture[str]) -> None:

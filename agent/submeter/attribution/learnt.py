@@ -19,7 +19,7 @@ class Prior(NamedTuple):
 
 
 UNKNOWN_FLOOR: Final = Prior(0.0, math.inf)
-"""The board was never seen doing nothing: its floor has to come out of the regression."""
+"""The board was never seen doing nothing: its floor is held at a part of the power (`solving`)."""
 
 
 @dataclass(frozen=True, slots=True)

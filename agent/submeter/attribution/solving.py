@@ -48,8 +48,8 @@ _MEDIAN: Final = 0.8  # of the mean, with that spread: exp(−spread²/2)
 
 @dataclass(slots=True)
 class Evidence:
-    """What is known of a process beside the seconds together, and where its expectation stood when
-    it was solved for last."""
+    """What is known of a process beside the seconds together: what its program drew in earlier
+    runs, and sums over the seconds in which it was alone."""
 
     prior: Prior | None = None
     solo_seconds: int = 0

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from submeter.config.kinds import absolute_path, choice, number, text, texts
 from submeter.exporting import (
@@ -17,6 +16,7 @@ from submeter.exporting import (
 )
 from submeter.model import Snapshot
 from submeter.units import NS_PER_S
+from submeter.urls import asked_at
 from submeter.web.http import Routes
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ OPTIONS: Final = {
 def create(options: Options) -> Exporter:
     """A push exporter. Raises OptionError, and InputError where its extra is not installed."""
     values = checked("otlp", options, OPTIONS)
-    if urlsplit(values["endpoint"]).scheme not in ("http", "https"):
+    if asked_at(values["endpoint"]) is None:
         raise OptionError(
             "endpoint",
             "exporters.otlp.endpoint must be a URL that begins with http:// or https://, found "

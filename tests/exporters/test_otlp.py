@@ -204,7 +204,9 @@ def test_headers_token_and_path(receiver: Any, tmp_path: Path) -> None:
     assert {each["path"] for each in sent} == {"/opentelemetry/v1/metrics"}
 
 
-@pytest.mark.parametrize("endpoint", ["localhost:4318", "ftp://x", "/metrics"])
+@pytest.mark.parametrize(
+    "endpoint", ["localhost:4318", "ftp://x", "/metrics", "http://[::1", "http://x:y"]
+)
 def test_an_endpoint_that_is_none(endpoint: str) -> None:
     with pytest.raises(InputError, match="must be a URL that begins with"):
         otlp.create({"endpoint": endpoint})

@@ -19,6 +19,7 @@ from submeter.footprint.factors import Factor, Quantity, micro
 from submeter.footprint.history import ROW_S
 from submeter.outbound import OPENER
 from submeter.text import printable
+from submeter.urls import asked_at
 
 PATIENCE_S: Final = 10.0
 MOST_BYTES: Final = 1 << 20
@@ -62,12 +63,7 @@ class Place(NamedTuple):
 
 def place(url: str, token_file: Path | None, max_age_s: int) -> Place:
     """Where to ask. Raises InputError for no address that can be asked, or no token."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        known = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        known = False
-    if not known or not url.isprintable() or " " in url or not url.isascii():
+    if asked_at(url) is None:
         raise InputError(
             "expected an address such as "
             "https://api.electricitymaps.com/v3/carbon-intensity/latest?zone=DE"

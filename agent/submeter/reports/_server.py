@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from submeter.errors import InputError, SubmeterError
 from submeter.outbound import OPENER
 from submeter.text import printable
+from submeter.urls import asked_at
 
 PATIENCE_S: Final = 30.0
 MOST_BYTES: Final = 256 << 20
@@ -85,13 +86,8 @@ class Server(NamedTuple):
 
 def server(url: str, patience_s: float = PATIENCE_S) -> Server:
     """The server of a URL, as ``http://prometheus:9090/prefix``. Raises InputError."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        port = f":{parts.port}" if parts.port is not None else ""
-    except ValueError as error:
-        raise InputError(f"not a URL: {error}", source="--prometheus") from error
-    odd = not url.isprintable() or " " in url or not url.isascii()
-    if parts.scheme not in {"http", "https"} or not parts.hostname or odd:
+    parts = asked_at(url)
+    if parts is None or not parts.hostname:
         raise InputError(
             "expected a URL such as http://prometheus:9090, with http or https",
             source="--prometheus",
@@ -99,6 +95,7 @@ def server(url: str, patience_s: float = PATIENCE_S) -> Server:
     if parts.query or parts.fragment:
         raise InputError("expected a URL without ? and #", source="--prometheus")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    port = f":{parts.port}" if parts.port is not None else ""
     base = f"{parts.scheme}://{host}{port}{parts.path.rstrip('/').removesuffix('/api/v1')}"
     authorization = ""
     if parts.username is not None:

@@ -7,7 +7,6 @@ sends a byte now and then is given up on as one that sends nothing.
 import socket
 from collections.abc import Callable
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 import h11
 
@@ -15,6 +14,7 @@ from submeter.errors import InputError
 from submeter.text import printable
 from submeter.throughput.pages import NotCounted
 from submeter.units import NS_PER_S
+from submeter.urls import asked_at
 
 MOST_BYTES: Final = 8 << 20
 LOOPBACK: Final = ("127.0.0.1", "::1")
@@ -45,14 +45,8 @@ class Address(NamedTuple):
 
 def address(url: str) -> Address:
     """The address in a URL. Raises InputError for one that can't be asked."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    secret = parts.username is not None or parts.password is not None
-    plain = url.isascii() and url.isprintable() and " " not in url
-    if parts.scheme not in {"http", "https"} or not parts.hostname or secret or not plain:
+    parts = asked_at(url)
+    if parts is None or not parts.hostname or parts.username is not None:
         raise InputError(
             f"expected an address without a password, such as http://127.0.0.1:8000/metrics, "
             f"found {url[:_QUOTED]!r}"
@@ -60,7 +54,7 @@ def address(url: str) -> Address:
     tls = parts.scheme == "https"
     path = parts.path or "/metrics"
     query = f"?{parts.query}" if parts.query else ""
-    return Address((parts.hostname,), port or (443 if tls else 80), path + query, tls)
+    return Address((parts.hostname,), parts.port or (443 if tls else 80), path + query, tls)
 
 
 def ask(where: Address, timeout_ns: int, now_ns: Callable[[], int]) -> bytes:

@@ -11,10 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 from urllib.error import URLError
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 from urllib.request import ProxyHandler, Request, build_opener
 
 from submeter.errors import InputError, SubmeterError
+from submeter.urls import asked_at
 
 PATIENCE_S: Final = 5.0
 _MOST_BYTES: Final = 32 << 20
@@ -43,8 +44,8 @@ class Door(NamedTuple):
 def door(url: str, token_file: Path | None = None) -> Door:
     """From ``http://HOST:PORT/``, which may name a user and password, and a file that has a bearer
     token in its first line. Raises InputError for what is none."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    parts = asked_at(url)
+    if parts is None:
         raise InputError(f"--url: expected http://HOST:PORT/, found {url!r}")
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/") + "/"
     if token_file is not None:

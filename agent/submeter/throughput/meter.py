@@ -66,7 +66,7 @@ class WorkMeter:
             return self._meet(heard, heard.counts)
         elapsed_ns = max(heard.at_ns - known.at_ns, 0)
         done, fell = _gained(known.counts, heard.counts)
-        absurd = any(n > MOST_A_SECOND * (elapsed_ns / NS_PER_S + 1) for n in done.values())
+        absurd = _is_absurd(done, elapsed_ns)
         marks = self._keep(heard.source.id, heard.counts, heard.at_ns)
         return Gain({} if absurd else done, {}, elapsed_ns if fell or absurd else 0, marks)
 
@@ -82,7 +82,7 @@ class WorkMeter:
         if source.started_ns is not None and source.started_ns >= self.since_ns:
             done, _ = _gained({}, counts)
             elapsed_ns = max(heard.at_ns - source.started_ns, 0)
-            if all(n <= MOST_A_SECOND * (elapsed_ns / NS_PER_S + 1) for n in done.values()):
+            if not _is_absurd(done, elapsed_ns):
                 return Gain(done, {}, 0, marks)
         return Gain({}, {}, self._here_ns(heard), marks)
 
@@ -109,6 +109,11 @@ class WorkMeter:
         kept = {**before, **counts}
         self._known[source] = _Known(kept, at_ns)
         return kept
+
+
+def _is_absurd(done: Mapping[str, int], elapsed_ns: int) -> bool:
+    """Whether it is more than a machine can do. A second is given: clocks and pages are rough."""
+    return any(n > MOST_A_SECOND * (elapsed_ns / NS_PER_S + 1) for n in done.values())
 
 
 def _gained(before: Mapping[str, int], now: Mapping[str, int]) -> tuple[dict[str, int], bool]:

@@ -201,7 +201,7 @@ class Service:
             self._outlets.append(outlet)
             if outlet.offer is not None:
                 self._listeners.append(outlet.offer)
-        answer = answers(self._snapshot, self._node.watches, user_name)
+        answer = answers(self._snapshot, self._node.watches, user_name, self._backend.notice)
         self._label_server = label_server(
             self._config,
             self._labels,

@@ -1,7 +1,5 @@
 """The thread that asks servers, against local ones that answer as real ones do."""
 
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from submeter.errors import InputError
 from submeter.ledger import Ledger
 from submeter.model import Owner, Phase, ProcessKey, ProcessView, Verdict
 from submeter.runtime.throughput import LOOK_NS, WorkWatch, configured
+from submeter.testing.serving import PageServer
 from submeter.throughput.asking import LOOPBACK, Address
 from submeter.throughput.finding import Found
 from submeter.throughput.source import Source
@@ -26,36 +25,9 @@ OWNER = Owner(Phase.INFERENCE, "chat", "ann")
 VIEW = ProcessView(KEY, OWNER, Verdict(Phase.INFERENCE, 1.0, (), "recognised"))
 
 
-class Server:
-    """Answers every request with its page."""
-
-    def __init__(self) -> None:
-        self.page = b""
-        self.listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self.listening.getsockname()[1]
-        self.thread = threading.Thread(target=self._main, daemon=True)
-        self.thread.start()
-
-    def _main(self) -> None:
-        while True:
-            try:
-                connection, _ = self.listening.accept()
-            except OSError:
-                return
-            with connection:
-                connection.recv(65_536)
-                head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"
-                connection.sendall(head + self.page)
-
-    def close(self) -> None:
-        self.listening.shutdown(socket.SHUT_RDWR)
-        self.listening.close()
-        self.thread.join(5)
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    made = Server()
+def server() -> Iterator[PageServer]:
+    made = PageServer()
     yield made
     made.close()
 
@@ -98,7 +70,7 @@ def listening_at(*ports: int) -> Callable[[list[ProcessKey]], list[Found]]:
     return look
 
 
-def test_a_discovered_server_is_counted_from_its_start(server: Server) -> None:
+def test_a_discovered_server_is_counted_from_its_start(server: PageServer) -> None:
     stage = Stage(Config(), listening_at(server.port))
     server.page = (PAGES / "sglang.prom").read_bytes()
     stage.clock.advance(101 * NS_PER_S)
@@ -113,7 +85,7 @@ def test_a_discovered_server_is_counted_from_its_start(server: Server) -> None:
 
 
 def test_a_failed_question_loses_nothing_and_is_seen(
-    server: Server, caplog: pytest.LogCaptureFixture
+    server: PageServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     stage = Stage(Config(), listening_at(server.port))
     server.page = b"vllm:generation_tokens_total 10\n"
@@ -128,7 +100,7 @@ def test_a_failed_question_loses_nothing_and_is_seen(
     assert stage.book.servers()[0].up
 
 
-def test_a_port_that_tells_nothing_is_asked_ever_less(server: Server) -> None:
+def test_a_port_that_tells_nothing_is_asked_ever_less(server: PageServer) -> None:
     stage = Stage(Config(), listening_at(server.port))
     server.page = b"<html>"
     for _ in range(3):
@@ -136,7 +108,7 @@ def test_a_port_that_tells_nothing_is_asked_ever_less(server: Server) -> None:
     assert stage.book.servers() == ()  # who says nothing is no trouble
 
 
-def test_it_looks_again_when_others_hold_the_gpus(server: Server) -> None:
+def test_it_looks_again_when_others_hold_the_gpus(server: PageServer) -> None:
     server.page = b"vllm:generation_tokens_total 10\n"
     stage = Stage(Config(), listening_at(server.port))
     stage.round()
@@ -153,7 +125,7 @@ def test_it_looks_again_when_others_hold_the_gpus(server: Server) -> None:
     assert stage.looked == 3
 
 
-def test_a_configured_server_that_restarts_is_another_one(server: Server) -> None:
+def test_a_configured_server_that_restarts_is_another_one(server: PageServer) -> None:
     config = Config(throughput=Throughput(servers={"chat": f"http://127.0.0.1:{server.port}/"}))
     stage = Stage(config, lambda _holders: [])
     wall_s = stage.clock.wall_ns() // NS_PER_S
@@ -169,7 +141,7 @@ def test_a_configured_server_that_restarts_is_another_one(server: Server) -> Non
     assert len(stage.book.servers()) == 1
 
 
-def test_nobody_is_looked_for_where_that_is_not_wanted(server: Server) -> None:
+def test_nobody_is_looked_for_where_that_is_not_wanted(server: PageServer) -> None:
     server.page = b"vllm:generation_tokens_total 10\n"
     config = Config(throughput=Throughput(discover=False))
     stage = Stage(config, listening_at(server.port))

@@ -23,7 +23,7 @@ class Agent:
         self, directory: Path, *arguments: str, env: Mapping[str, str] | None = None
     ) -> None:
         self.log = directory / "agent.log"
-        self.port = _free_port()
+        self.port = free_port()
         command = [
             *(sys.executable, "-m", "submeter", "run", "--listen", f"127.0.0.1:{self.port}"),
             *("--state-dir", str(directory / "state"), *arguments),
@@ -39,6 +39,18 @@ class Agent:
         try:
             connection.request("GET", path)
             return connection.getresponse().read()
+        finally:
+            connection.close()
+
+    def answers(self, path: str) -> bool:
+        """Whether this is answered well, and whole."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE_S)
+        try:
+            connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
+            answer = connection.getresponse()
+            return bool(answer.read()) and answer.status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
         finally:
             connection.close()
 
@@ -100,7 +112,8 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

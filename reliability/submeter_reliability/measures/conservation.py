@@ -1,14 +1,13 @@
 """Histories of a GPU made by dice, with all that happens to counters and processes: the sum of the
 parts against what the counter gained."""
 
-import importlib.util
 import multiprocessing
 import random
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, Final
+from typing import Final
 
-from submeter_reliability.catalogue import ROOT
+from submeter_reliability import _standin
 from submeter_reliability.figures import Figure
 
 FIGURES: Final = (
@@ -44,7 +43,7 @@ def measure() -> Mapping[str, float]:
 
 def _live(seed: int) -> tuple[int, int]:
     """Lives histories until there are enough intervals; how many, and the largest error in µJ."""
-    histories: Any = _histories()
+    histories = _standin.load("conservation", "tests/properties/test_conservation.py")
     rng = random.Random(seed)
     intervals = error_uj = 0
     while intervals < _WANTED // _WORKERS:
@@ -57,13 +56,3 @@ def _live(seed: int) -> tuple[int, int]:
             print(f"off by {off_uj} µJ: random.Random({state})", flush=True)
         error_uj = max(error_uj, off_uj)
     return intervals, error_uj
-
-
-def _histories() -> object:
-    path = ROOT / "tests/properties/test_conservation.py"
-    spec = importlib.util.spec_from_file_location("conservation", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

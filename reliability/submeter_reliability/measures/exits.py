@@ -9,7 +9,7 @@ from typing import Final
 from submeter.backends.nvml.calls import ALLOWED_CALLS
 from submeter.backends.nvml.codes import CODES
 from submeter_reliability import _standin
-from submeter_reliability.figures import Figure, Unavailable
+from submeter_reliability.figures import Figure
 from submeter_reliability.hangs import Exit, exit_under, exit_while_all_fail
 
 _CALLS: Final = sorted(call for call in ALLOWED_CALLS if not call.endswith("Processes_v2"))
@@ -30,12 +30,8 @@ _SLOW_S: Final = 3.0
 
 def measure() -> Mapping[str, float]:
     """Raises Unavailable without a C compiler."""
-    standin = _standin.module()
     with tempfile.TemporaryDirectory() as scratch:
-        try:
-            library = standin.build(Path(scratch))
-        except standin.BuildError as error:
-            raise Unavailable(str(error)) from None
+        library = _standin.library(Path(scratch))
         seconds = list(_exits(library))
     return {"exit_faults": len(seconds), "exit_slowest_s": max(seconds)}
 

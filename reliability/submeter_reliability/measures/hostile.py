@@ -1,17 +1,15 @@
 """1,100 clients that mean no good, and a scrape beside them: how long it takes, what they cost."""
 
-import http.client
 import os
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from submeter_reliability.agents import Agent, pass_time, percentile, timed_ms, wait
 from submeter_reliability.catalogue import ROOT
 from submeter_reliability.figures import Figure
 
@@ -26,60 +24,47 @@ FIGURES: Final = (
 MINUTES: Final = 1.0
 _CROWD: Final = {"silent": 250, "half-handshaken": 250, "dribbling": 500, "reading-slowly": 100}
 _SCRAPES: Final = 300
+_PAUSE_S: Final = 0.02
 _PATIENCE_S: Final = 30.0
 
 
 def measure() -> Mapping[str, float]:
     """An agent on a simulated node, the crowd in a process of its own, one scrape after another."""
-    with tempfile.TemporaryDirectory() as state, _agent(state) as (agent, port), _crowd(port):
-        took_s, failed, descriptors = _scrapes(agent, port)
+    with tempfile.TemporaryDirectory() as directory:
+        agent = Agent(Path(directory), "--backend", "mock")
+        try:
+            wait(agent.up, "the agent")
+            with _crowd(agent.port) as clients:
+                took_ms, failed, descriptors = _scrapes(agent)
+        finally:
+            agent.stop()
     return {
-        "hostile_clients": sum(_CROWD.values()),
-        "hostile_scrape_p99_ms": sorted(took_s)[len(took_s) * 99 // 100 - 1] * 1e3,
+        "hostile_clients": clients,
+        "hostile_scrape_p99_ms": percentile(took_ms, 99),
         "hostile_scrapes_failed": failed,
         "hostile_fds": descriptors,
     }
 
 
-def _scrapes(agent: int, port: int) -> tuple[list[float], int, int]:
-    took_s: list[float] = []
+def _scrapes(agent: Agent) -> tuple[list[float], int, int]:
+    """How long each took, how many failed, and the most descriptors that the agent had open."""
+    took_ms: list[float] = []
     failed = most = 0
+
+    def scrape() -> None:
+        nonlocal failed
+        failed += not agent.answers("/metrics")
+
     for _ in range(_SCRAPES):
-        began_s = time.perf_counter()
-        try:
-            _get(port, "/metrics")
-        except (OSError, http.client.HTTPException):
-            failed += 1
-        took_s.append(time.perf_counter() - began_s)
-        most = max(most, len(list(Path(f"/proc/{agent}/fd").iterdir())))
-        time.sleep(0.02)
-    return took_s, failed, most
+        took_ms.append(timed_ms(scrape))
+        most = max(most, len(list(Path(f"/proc/{agent.process.pid}/fd").iterdir())))
+        pass_time(_PAUSE_S)
+    return took_ms, failed, most
 
 
 @contextmanager
-def _agent(state: str) -> Iterator[tuple[int, int]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    command = [sys.executable, "-m", "submeter", "run", "--backend", "mock", "--state-dir", state]
-    agent = subprocess.Popen([*command, "--listen", f"127.0.0.1:{port}"], stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < deadline:
-            try:
-                _get(port, "/metrics")
-            except (OSError, http.client.HTTPException):
-                time.sleep(0.2)
-            else:
-                break
-        yield agent.pid, port
-    finally:
-        agent.terminate()
-        agent.wait(_PATIENCE_S)
-
-
-@contextmanager
-def _crowd(port: int) -> Iterator[None]:
+def _crowd(port: int) -> Iterator[int]:
+    """How many are there: each has been let in once, and comes back whenever it is thrown out."""
     kinds = [f"{kind}={count}" for kind, count in _CROWD.items()]
     crowd = subprocess.Popen(
         [sys.executable, "-m", "submeter_reliability.hostile.crowd", str(port), *kinds],
@@ -90,21 +75,10 @@ def _crowd(port: int) -> Iterator[None]:
     assert crowd.stdin is not None
     assert crowd.stdout is not None
     try:
-        crowd.stdout.readline()  # all have been there once
-        yield
+        told = crowd.stdout.readline()
+        assert told, "the crowd ended before all had been there"
+        yield int(told)
     finally:
         crowd.stdin.close()
         crowd.wait(_PATIENCE_S)
         crowd.stdout.close()
-
-
-def _get(port: int, path: str) -> bytes:
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_S)
-    try:
-        client.request("GET", path, headers={"Accept-Encoding": "gzip"})
-        answer = client.getresponse()
-        if answer.status != http.HTTPStatus.OK:
-            raise http.client.HTTPException(str(answer.status))
-        return answer.read()
-    finally:
-        client.close()

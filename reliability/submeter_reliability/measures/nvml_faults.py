@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from submeter_reliability import _standin
-from submeter_reliability.figures import Figure, Unavailable
+from submeter_reliability.figures import Figure
 from submeter_reliability.nvml_faults import Bench, Case, cases, environment
 
 FIGURES: Final = (
@@ -33,13 +33,9 @@ _PIECES: Final = 24
 
 def measure() -> Mapping[str, float]:
     """Raises Unavailable without a C compiler."""
-    standin = _standin.module()
     every = cases()
     with tempfile.TemporaryDirectory() as scratch:
-        try:
-            library = standin.build(Path(scratch))
-        except standin.BuildError as error:
-            raise Unavailable(str(error)) from None
+        library = _standin.library(Path(scratch))
         pieces = [every[number::_PIECES] for number in range(_PIECES)]
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(_WORKERS, mp_context=context) as pool:

@@ -1,25 +1,24 @@
 """A folder and a length in; the agent is soaked for so long, and what was seen comes out."""
 
-import importlib.util
 import json
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 from submeter.cli.output import Progress, is_terminal
-from submeter_reliability.catalogue import ROOT
+from submeter_reliability import _standin
+from submeter_reliability.agents import free_port
 from submeter_reliability.figures import Unavailable
 from submeter_reliability.soak.clients import Crowd
-from submeter_reliability.soak.result import Ending, Plan, Result, Started, picture, save_samples
+from submeter_reliability.soak.picture import picture
+from submeter_reliability.soak.result import Ending, Plan, Result, Started, save_samples
 from submeter_reliability.soak.watch import Sample, sample
 from submeter_reliability.soak.world import JUMPING, RESTARTING, World, build_idle
 
@@ -49,7 +48,7 @@ def soak(folder: Path, plan: Plan) -> Result:
 
 
 def _run(folder: Path, plan: Plan) -> Result:
-    standin = _load_standin()
+    standin = _standin.module()
     if standin.compiler() is None:
         raise Unavailable("a C compiler is missing")
     library = standin.build(folder / "lib")
@@ -61,7 +60,7 @@ def _run(folder: Path, plan: Plan) -> Result:
     log = folder / "agent.log"
     try:
         world.fill(plan.jobs)
-        port = _free_port()
+        port = free_port()
         agent = _start(folder, world.standin.env, port, log)
         try:
             return _watched(world, agent, port, folder, plan)
@@ -210,20 +209,3 @@ def _get(port: int, path: str) -> bytes:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=_PATIENCE_S) as answer:
         body: bytes = answer.read()
         return body
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _load_standin() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("standin", ROOT / "tests/standin/standin.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["standin"] = module
-    spec.loader.exec_module(module)
-    return module

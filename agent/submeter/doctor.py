@@ -143,12 +143,16 @@ def agent_findings(url: str, snapshot: Mapping[str, Any] | None, trouble: str) -
     for gpu in snapshot["gpus"]:
         if not gpu["up"]:
             reason = printable(gpu["down_reason"])
-            fix = "docs/runbook.md, SubmeterGpuDown"
+            fix = "docs/runbook.md, SubmeterGpuLost"
             yield Finding(Level.WARN, "agent", f"GPU {gpu['gpu']} can't be read: {reason}", fix)
     down = sorted(name for name, works in snapshot["components_up"].items() if not works)
     if down:
         fix = "its log says why: journalctl -u submeter"
         yield Finding(Level.WARN, "agent", f"not working: {', '.join(down)}", fix)
+    doubt = snapshot.get("power_budget_doubt")  # agents of before have no such field
+    if doubt:
+        fix = "docs/runbook.md, SubmeterPowerBudgetBelowIdle"
+        yield Finding(Level.WARN, "agent", printable(doubt), fix)
 
 
 def summary(findings: Sequence[Finding], gpus: int) -> str:

@@ -1,7 +1,8 @@
 """What doctor finds: like GPUs together, an agent that runs or doesn't, one line at the end."""
 
 import json
-from dataclasses import replace
+from dataclasses import astuple, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from submeter.model import EnergySource
 from submeter.testing.snapshots import empty, info, node
 from submeter.web.api import snapshot_json
 
+ROOT = Path(__file__).parents[2]
 URL = "http://127.0.0.1:10046/"
 
 
@@ -52,12 +54,18 @@ def test_an_agent_that_is_well() -> None:
 def test_an_agent_with_troubles_is_looked_at() -> None:
     content = snapshot(second_gpu_up=False)
     content["components_up"]["ledger"] = False
+    content["power_budget_doubt"] = "node.power_budget_watts is 5 W, but"
     found = list(agent_findings(URL, content, ""))
     assert [finding.text for finding in found[1:]] == [
         "GPU 1 can't be read: gpu_is_lost",
         "not working: ledger",
+        "node.power_budget_watts is 5 W, but",
     ]
     assert all(finding.fix for finding in found[1:])
+    runbook = ROOT.joinpath("docs/runbook.md").read_text()
+    named = [fix for _, _, _, fix in map(astuple, found) if "runbook" in fix]
+    assert len(named) == 2
+    assert all(f"\n## {fix.rpartition(' ')[2]}\n" in runbook for fix in named)
     blind = json.loads(snapshot_json(empty()))
     assert next(agent_findings(URL, blind, "")).level is Level.WARN
 

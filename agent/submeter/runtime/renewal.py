@@ -12,6 +12,8 @@ from collections.abc import Callable
 from submeter.config import Config
 from submeter.errors import SubmeterError
 from submeter.exporting import load as load_exporter
+from submeter.metrics.budget import doubt
+from submeter.model import Snapshot
 from submeter.runtime.assembly import backend_of, clock_of
 from submeter.runtime.footprint import rows_of
 
@@ -19,14 +21,18 @@ Reload = Callable[[], Config]
 """Reads the configuration again, as the command line gave it. Raises SubmeterError."""
 
 
-def refusal(reload: Reload) -> str:
-    """Why the agent could not be started with what is configured now; "" where it could."""
+def refusal(reload: Reload, now: Snapshot | None = None) -> str:
+    """Why the agent could not be started with what is configured now; "" where it could. What is
+    measured ``now`` may tell more than a configuration does by itself."""
     try:
         config = reload()
         backend_of(config, clock_of(config))
         rows_of(config)
         for name, options in config.exporters.items():
             load_exporter(name, options).close()
+        said = "" if now is None else doubt(config.node.power_budget_mw, now.gpus)
+        if said:
+            raise config.error("node.power_budget_watts", said)
     except SubmeterError as error:
         return str(error)
     return ""

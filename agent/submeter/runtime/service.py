@@ -277,7 +277,7 @@ class Service:
         closed it means the end."""
         if reload is None or not self._manager.listens:
             return False
-        reason = refusal(reload)
+        reason = refusal(reload, self._snapshot())
         self.again = not reason
         if reason:
             _log.error("not reloaded, the old configuration stays in effect: %s", reason)

@@ -163,6 +163,8 @@ def warnings(snapshot: Json) -> Iterator[str]:
     """What must be said loudly."""
     if snapshot["notice"]:
         yield printable(snapshot["notice"])
+    if snapshot.get("power_budget_doubt"):  # agents of before have no such field
+        yield printable(snapshot["power_budget_doubt"])
     if not snapshot["gpus"]:
         yield "No GPU can be read now: `submeter doctor` says why."
     elif not any(gpu["up"] for gpu in snapshot["gpus"]):

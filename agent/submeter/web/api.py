@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
+from submeter.metrics.budget import doubt
 from submeter.metrics.collect import node_power_mw, power_mw
 from submeter.model import Account, GpuState, ProcessView, Snapshot
 from submeter.text import printable
@@ -33,6 +34,7 @@ def snapshot_json(snapshot: Snapshot) -> bytes:
         "components_up": dict(snapshot.components_up),
         "power_watts": _watts(node_power_mw(snapshot)),
         "power_budget_watts": _watts(snapshot.power_budget_mw),
+        "power_budget_doubt": doubt(snapshot.power_budget_mw, snapshot.gpus),
         "folded_series": snapshot.folded_series,
         "gpus": [_gpu(gpu) for gpu in snapshot.gpus],
         "energy": [

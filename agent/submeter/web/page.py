@@ -7,6 +7,7 @@ The script (`assets/page.js`) puts newer states of ``<main>`` in, draws power as
 from datetime import UTC, datetime
 from typing import Final
 
+from submeter.metrics.budget import doubt
 from submeter.model import Snapshot
 from submeter.units import NS_PER_S
 from submeter.web import figures
@@ -129,4 +130,7 @@ def _warnings(snapshot: Snapshot) -> str:
     broken = [name for name, up in snapshot.components_up.items() if not up]
     if broken:
         said.append(f"Not working: {', '.join(broken)}.")
+    budget = doubt(snapshot.power_budget_mw, snapshot.gpus)
+    if budget:
+        said.append(f"{budget}.")
     return "".join(f'<p class="notice">{safe(each)}</p>' for each in said)

@@ -238,6 +238,7 @@ def test_require_gpu_exits_69(standin: Any, tmp_path: Any) -> None:
         env={**os.environ, **standin.env}, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert done.returncode == 69
+    assert "stays up" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("submeter: ")
 
 

@@ -12,7 +12,7 @@ from submeter.units import NS_PER_S
 
 HELP = "try it without a GPU: the agent on a simulated node"
 ABOUT = """
-Runs the agent on eight simulated GPUs and opens its page on http://127.0.0.1:10046/. Within a
+Runs the agent on eight simulated GPUs; its page is http://127.0.0.1:10046/. Within a
 minute a notebook takes a GPU and idles on it, a training job crashes and comes back, a server's
 load rises and falls, and the driver is reloaded. At the end it says who used what. Its ledger is
 in a temporary folder, which goes with it.

@@ -198,7 +198,8 @@ class Agent:
         except DriverUnavailable as error:
             self.driver_error = error
             if before is None or before.reason != error.reason:
-                _log.error("%s (%s); the agent stays up and tries again", error, error.reason)
+                then = "it is required" if self._required else "the agent stays up and tries again"
+                _log.error("%s (%s); %s", error, error.reason, then)
             if self._required:
                 self.gave_up = error
                 self.ended.set()

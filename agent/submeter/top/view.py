@@ -16,8 +16,6 @@ Json = Mapping[str, Any]
 
 SORTS: Final = ("watts", "joules", "phase", "workload")
 _LEVELS: Final = "▁▂▃▄▅▆▇█"
-_IDLE_PERCENT: Final = 5
-_LITTLE: Final = 0.3  # of the limit; boards that are held and idle draw 15 to 25 % of it
 _LABELS: Final = ("workload", "user", "namespace", "pod", "container", "job")
 _MANY_W: Final = 10  # tenths of a watt say nothing from there on
 _WIDE: Final = 100  # columns from which there is room for limits and throttling
@@ -248,17 +246,8 @@ def share_lines(past: Json) -> Iterator[str]:
 
 def _holders(gpu: Json) -> str:
     names = dict.fromkeys(printable(process["workload"]) for process in gpu["processes"])
-    idles = " (held, but idle)" if names and _is_idling(gpu) else ""
+    idles = " (held, but idle)" if gpu["held_idle"] else ""
     return f"{', '.join(names)}{idles}" if names else "nobody"
-
-
-def _is_idling(gpu: Json) -> bool:
-    """Does nothing now, and drew little in the last seconds."""
-    used, most, limit = (
-        gpu[name] for name in ("utilization_percent", "power_max_watts", "power_limit_watts")
-    )
-    drew_little = most is None or limit is None or most < _LITTLE * limit
-    return used is not None and used < _IDLE_PERCENT and drew_little
 
 
 def _cell(value: float | None, width: int, unit: str = "") -> str:

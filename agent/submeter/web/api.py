@@ -14,6 +14,7 @@ from submeter.metrics.collect import node_power_mw, power_mw
 from submeter.model import Account, GpuState, ProcessView, Snapshot
 from submeter.text import printable
 from submeter.units import decimal
+from submeter.web.sums import is_idling
 
 SCHEMA: Final = 1
 _MILLI: Final = 3
@@ -92,6 +93,7 @@ def _now(gpu: GpuState) -> dict[str, Any]:
         "power_min_watts": _watts(peaks.min_mw if peaks else None),
         "power_max_watts": _watts(peaks.max_mw if peaks else None),
         "power_peaks_window_ns": peaks.window_ns if peaks else None,
+        "held_idle": is_idling(gpu),
         "utilization_percent": activity.utilization_percent if activity else None,
         "memory_used_bytes": activity.memory_used_bytes if activity else None,
         "memory_total_bytes": gpu.info.memory_total_bytes,

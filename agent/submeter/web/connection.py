@@ -156,7 +156,7 @@ class Connection(asyncio.BufferedProtocol):
         finally:  # a bug goes on to the log, the client gets the 500
             if isinstance(answer, Response):
                 self._respond(answer)
-            elif self._desk.may_stream():
+            elif self._desk.may_stream(brief=answer.brief):
                 self._desk.stands(self, Standing.STREAMING)
                 self._phase = _Phase.STREAMING
                 self._transport.resume_reading()  # so that its end is seen

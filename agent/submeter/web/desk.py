@@ -20,6 +20,7 @@ class Limits:
 
     connections: int = CONNECTIONS
     streams: int = CONNECTIONS * 3 // 8
+    brief: int = CONNECTIONS // 4  # streams besides these that end by themselves
     header_s: float = 5.0  # from the first byte (or the connection) to a whole request
     write_s: float = 10.0  # to take a response
     stall_s: float = 0.25  # … without taking anything, where others wait for the place
@@ -111,9 +112,11 @@ class Desk:
         if standing is not None:
             del self._guests[standing][guest]
 
-    def may_stream(self) -> bool:
-        """Whether there is room for one more stream."""
-        return len(self._guests[Standing.STREAMING]) < self.limits.streams
+    def may_stream(self, *, brief: bool) -> bool:
+        """Whether there is room for one more stream; for brief ones there is still some when
+        others have taken all of theirs."""
+        room = self.limits.streams + brief * self.limits.brief
+        return len(self._guests[Standing.STREAMING]) < room
 
     def handle(self, request: Request) -> Response | Stream:
         """The answer to a request for any path."""

@@ -36,22 +36,27 @@ def errors(snapshot: Snapshot) -> dict[Share, int]:
     return found
 
 
+def bounded(error_uj: float, split_uj: int) -> float:
+    """No share can be wrong by more than all that was split on its GPU."""
+    return min(error_uj, split_uj / TIMES)
+
+
 def scaled(
     errors_uj: Mapping[Share, int], whole_uj: Mapping[Share, int], part_uj: Mapping[Share, int]
 ) -> dict[Share, float | None]:
     """Errors of the part of what was split that is looked at, from those of the whole: a share
-    that is estimated too high is so all the time, so they grow with the energy. No share can be
-    wrong by more than all that was split on its GPU."""
+    that is estimated too high is so all the time, so they grow with the energy."""
     found: dict[Share, float | None] = {}
-    most_uj: dict[str, int] = defaultdict(int)
+    most_uj: dict[str, int] = defaultdict(int)  # split there
     for share, energy_uj in part_uj.items():
         most_uj[share.gpu_uuid] += energy_uj
     for share, energy_uj in part_uj.items():
         error_uj, total_uj = errors_uj.get(share, 0), whole_uj.get(share, 0)
         if energy_uj:
             known = error_uj > 0 and total_uj > 0
-            most = most_uj[share.gpu_uuid] / TIMES
-            found[share] = min(error_uj * energy_uj / total_uj, most) if known else None
+            found[share] = (
+                bounded(error_uj * energy_uj / total_uj, most_uj[share.gpu_uuid]) if known else None
+            )
     return found
 
 

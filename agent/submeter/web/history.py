@@ -89,7 +89,7 @@ class History:
             self._asked[name] = (now_ns, answer)
         if answer.done() and not answer.exception():
             return Response(answer.result(), _JSON, headers=(("Cache-Control", "no-store"),))
-        return Stream(_once(answer), _JSON)
+        return Stream(_once(answer), _JSON, brief=True)
 
     def _answer(self, name: str, now_s: int) -> bytes:
         try:

@@ -28,11 +28,13 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An answer without an end. The generator is closed when the client goes."""
+    """An answer without an end, or a ``brief`` one that isn't there yet. The generator is closed
+    when the client goes."""
 
     chunks: AsyncGenerator[bytes, None]
     content_type: str
     headers: tuple[tuple[str, str], ...] = ()
+    brief: bool = False
 
 
 Handler = Callable[[Request], Response | Stream]

@@ -38,6 +38,8 @@ _DOCUMENT: Final = """<!DOCTYPE html>
 <body>
 <a class="skip" href="#gpus">To the GPUs</a>
 <p id="lost" role="alert" hidden>No answer from the agent. What stands here is old.</p>
+<p id="refused" role="status" hidden>Not live: the agent has no room for one more page. Figures are
+renewed every two seconds; power is drawn again as soon as there is room.</p>
 <main id="live">
 {live}
 </main>

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from submeter.model import GpuState, Owner, Phase, Snapshot
+from submeter.web import doubt
 
 _IDLE_PERCENT: Final = 5  # of utilisation: a context's housekeeping shows as 1 to 3
 
@@ -33,6 +34,11 @@ def by_gpu(snapshot: Snapshot) -> Mapping[str, GpuSums]:
         found[uuid].power_mw[owner.phase] += value_mw
     for (uuid, _, _, owner), error_uj in snapshot.standard_error_uj.items():
         found[uuid].errors_uj[owner] += error_uj
+    for gpu in snapshot.gpus:
+        split_uj = sum(gpu.energy_by_method_uj.get(method, 0) for method in doubt.SPLIT)
+        errors_uj = found[gpu.info.uuid].errors_uj
+        for owner, error_uj in errors_uj.items():
+            errors_uj[owner] = round(doubt.bounded(error_uj, split_uj))
     return found
 
 

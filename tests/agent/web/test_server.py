@@ -314,14 +314,20 @@ def test_a_stream_ends_when_its_client_goes(serve: Serve) -> None:
     assert closed.wait(10)
 
 
-def test_streams_are_limited(serve: Serve) -> None:
-    served = serve(ROUTES, Limits(streams=2))
+def test_streams_are_limited_and_brief_ones_have_places_of_their_own(serve: Serve) -> None:
+    async def later() -> AsyncGenerator[bytes, None]:
+        await asyncio.sleep(0)
+        yield b"there"
+
+    brief = {"/brief": lambda _: Stream(later(), "text/plain", brief=True)}
+    served = serve({**ROUTES, **brief}, Limits(streams=2))
     with ExitStack() as stack:
         for _ in range(2):
             sock = stack.enter_context(served.connect())
             sock.sendall(GET.replace(b"small", b"stream"))
             assert b" 200 " in sock.recv(4096)
         assert status(served.say(GET.replace(b"small", b"stream"))) == 503
+        assert status(served.say(GET.replace(b"small", b"brief"))) == 200
     wait_until(lambda: opens(served))
 
 

@@ -2,15 +2,20 @@
 
 import json
 import signal
+import socket
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import pytest
 from browser import Tab
 from prometheus_client.parser import text_string_to_metric_families
+
+from submeter.web.desk import Limits
 
 HOSTILE = "<img src=x onerror=document.title='owned'>"
 SCENARIO = f"""
@@ -244,3 +249,29 @@ def test_a_page_that_nobody_sees_asks_for_nothing(
     assert tab.value(asked) == 0
     tab.value(hide.format("false"))
     tab.wait(f"{asked} > 0")
+
+
+def test_a_page_without_a_stream_says_so_and_tries_again(
+    started: Callable[..., Process], tab: Tab
+) -> None:
+    """Somebody holds all the places there are for those who follow."""
+    url = started().url
+    place = urlsplit(url)
+    with ExitStack() as stack:
+        for _ in range(Limits().streams):
+            sock = stack.enter_context(socket.create_connection((place.hostname, place.port)))
+            sock.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"200 OK" in sock.recv(4096)
+        opened(tab, url)
+        tab.wait("!document.getElementById('refused').hidden")
+        tab.value(f"window.before = {TIME}")
+        tab.wait(f"{TIME} > window.before")  # what it shows is renewed all the same
+        assert tab.value("document.getElementById('lost').hidden")
+        assert not tab.value("document.getElementById('refused').hidden")
+    tab.wait("document.getElementById('refused').hidden")
+    tab.until(
+        lambda event: (
+            event["method"] == "Network.eventSourceMessageReceived"
+            and event["params"]["eventName"] == "power"
+        )
+    )

@@ -56,10 +56,15 @@ export class Trace {
     seen.observe(canvas);
   }
 
-  add(at, value) {
+  // Whether a value of that moment is news: later by so much, or the agent's clock began anew.
+  wants(at, grain = 0) {
     const last = this.times.at(-1);
-    if (last !== undefined && at < last - 1000) this.clear(); // the agent's clock began anew
-    else if (last !== undefined && at <= last) return;
+    return last === undefined || at < last - 1000 || (at > last && at >= last + grain);
+  }
+
+  add(at, value) {
+    if (!this.wants(at)) return;
+    if (at < this.times.at(-1)) this.clear();
     this.times.push(at);
     this.watts.push(value);
     this.most = Math.max(this.most * 0.9995, value);

@@ -8,8 +8,11 @@ const PERIOD_MS = 2000;
 const PATIENCE_MS = 5000;
 const EVENTS = "/events?form=page";
 const NODE_GRAIN_MS = 100;
+const AGAIN_MS = 4000; // after a refusal, then twice as long each time
+const AGAIN_MOST_MS = 32000;
 const live = document.getElementById("live");
 const lost = document.getElementById("lost");
+const refused = document.getElementById("refused");
 const version = document.getElementById("version")?.textContent;
 
 // ---- figures ---------------------------------------------------------------------------------
@@ -104,6 +107,8 @@ const byUuid = new Map(); // GPU's UUID → its trace, and what it drew last
 let node = null; // the trace of all GPUs together
 let events = null;
 let heard = performance.now(); // when a state came as an event
+let again = 0; // when refused: the timer, and how long it is
+let pause = AGAIN_MS;
 
 function prepare() {
   for (const [canvas, trace] of traces) {
@@ -142,13 +147,15 @@ function take(event) {
     if (pairs.length) gpu.trace.heard(begin + pairs.at(-2));
   }
   sums.sort((a, b) => a[0] - b[0]);
-  for (const [at, gpu, value] of sums) addToNode(at, gpu, value);
+  sums.forEach(([at, gpu, value], nth) => {
+    gpu.watts = value;
+    if (sums[nth + 1]?.[0] !== at) addToNode(at);
+  });
   if (sums.length) node?.heard(sums.at(-1)[0]);
 }
 
-function addToNode(at, gpu, value) {
-  gpu.watts = value;
-  if (!node || at - (node.times.at(-1) ?? -Infinity) < NODE_GRAIN_MS) return;
+function addToNode(at) {
+  if (!node?.wants(at, NODE_GRAIN_MS)) return;
   let sum = 0;
   for (const each of byUuid.values()) {
     if (each.watts === null) return; // a partial sum is no sum
@@ -159,19 +166,35 @@ function addToNode(at, gpu, value) {
 
 // A hidden page costs nothing, and holds none of a browser's few connections to one host.
 function listen() {
+  clearTimeout(again);
   if (document.hidden) {
     events?.close();
     events = null;
     heard = -Infinity;
   } else if (!events) {
     events = new EventSource(EVENTS);
+    events.addEventListener("open", () => {
+      refused.hidden = true;
+      pause = AGAIN_MS;
+    });
     events.addEventListener("power", take);
-    events.addEventListener("error", () => { heard = -Infinity; });
+    events.addEventListener("error", wait);
     events.addEventListener("live", (event) => {
       heard = performance.now();
       renew(event.data);
     });
   }
+}
+
+// What is cut off is taken up again by the browser, what is refused isn't: the agent has room for so
+// many who follow, and those who are one too many come at different times.
+function wait() {
+  heard = -Infinity;
+  if (events?.readyState !== EventSource.CLOSED) return;
+  events = null;
+  refused.hidden = false;
+  again = setTimeout(listen, pause * (0.75 + Math.random() / 2));
+  pause = Math.min(2 * pause, AGAIN_MOST_MS);
 }
 
 function draw(now) {

@@ -90,12 +90,12 @@ class NvmlBackend:
         if self._rescans % _THOROUGHLY and self._as_many(session):
             return []
         found, self.unopened = [], ()
-        for gpu, name, argument in self._places(session):
+        for place, gpu, name, argument in self._places(session):
             try:
                 handle = session.ask(name, argument)
                 if str(session.ask("nvmlDeviceGetUUID", handle)) in self._devices:
                     continue
-                found.append(self._keep(self._probed(session, handle)))
+                found.append(self._keep(self._probed(session, handle, place)))
             except Fault as fault:
                 if fault.code.action is Action.DRIVER_LOST:
                     raise codes.unavailable(fault) from None
@@ -119,7 +119,8 @@ class NvmlBackend:
         if known is not None and Sleep(self._sysfs, known.info.pci_bus_id).asleep():
             raise DeviceLost(SUSPENDED, f"{uuid} is suspended by runtime power management")
         try:
-            return self._keep(self._probed(session, self._handle(session, uuid)))
+            place = len(self._devices) if known is None else known.info.index
+            return self._keep(self._probed(session, self._handle(session, uuid), place))
         except Fault as fault:
             if fault.code.action is Action.DRIVER_LOST:
                 raise codes.unavailable(fault) from None
@@ -149,7 +150,7 @@ class NvmlBackend:
             raise DriverUnavailable("unknown", "the backend is not open")
         return self._session
 
-    def _places(self, session: Session) -> Iterator[tuple[str, str, Any]]:
+    def _places(self, session: Session) -> Iterator[tuple[int, str, str, Any]]:
         """How to get each handle: by index, or by address where touching all would wake some."""
         asleep = sleeping(self._sysfs)
         if not any(asleep.values()):
@@ -158,13 +159,13 @@ class NvmlBackend:
             except Fault as fault:
                 raise codes.unavailable(fault) from None
             for index in range(min(count, _MOST_GPUS)):
-                yield f"GPU {index}", "nvmlDeviceGetHandleByIndex", index
+                yield index, f"GPU {index}", "nvmlDeviceGetHandleByIndex", index
             return
-        for address, sleeps in asleep.items():
+        for place, (address, sleeps) in enumerate(asleep.items()):
             if sleeps:
                 self.unopened += (Unopened(address, SUSPENDED, "it is left asleep"),)
             else:
-                yield address, "nvmlDeviceGetHandleByPciBusId", address
+                yield place, address, "nvmlDeviceGetHandleByPciBusId", address
 
     def _handle(self, session: Session, uuid: str) -> Any:
         """By UUID; once more with a fresh initialisation, where the driver then looks anew."""
@@ -179,8 +180,8 @@ class NvmlBackend:
         finally:
             again.close()
 
-    def _probed(self, session: Session, handle: Any) -> NvmlDevice:
-        return open_gpu(session, handle, self._clock, self._sysfs, self._tallies)
+    def _probed(self, session: Session, handle: Any, place: int) -> NvmlDevice:
+        return open_gpu(session, handle, self._clock, self._sysfs, self._tallies, place=place)
 
     def _keep(self, device: NvmlDevice) -> NvmlDevice:
         before = self._devices.get(device.info.uuid)

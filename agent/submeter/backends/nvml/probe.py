@@ -26,11 +26,18 @@ from submeter.model import GpuInfo
 
 
 def open_gpu(
-    session: Session, handle: Any, clock: Clock, sysfs: Path, tallies: dict[str, Tally]
+    session: Session,
+    handle: Any,
+    clock: Clock,
+    sysfs: Path,
+    tallies: dict[str, Tally],
+    *,
+    place: int,
 ) -> NvmlDevice:
     """Asks everything once and makes the readers. Raises Fault where the GPU can't be used.
 
-    ``tallies`` keeps what calls have cost by UUID, so that it goes on when a GPU is opened again.
+    ``place``: its index where the driver doesn't say one. ``tallies`` keeps what calls have cost by
+    UUID, so that it goes on when a GPU is opened again.
     """
     uuid = str(session.ask("nvmlDeviceGetUUID", handle))
     questions = Questions(session, handle, tallies.setdefault(uuid, Tally()), clock.monotonic_ns)
@@ -56,7 +63,7 @@ def open_gpu(
     _try_out(parts, clock, mig=mig)
     info = GpuInfo(
         uuid=uuid,
-        index=_index(questions),
+        index=_index(questions, place),
         name=board.name,
         driver=board.driver,
         pci_bus_id=pci_bus_id,
@@ -94,9 +101,9 @@ def _driver(session: Session) -> str:
         return ""
 
 
-def _index(questions: Questions) -> int:
+def _index(questions: Questions, place: int) -> int:
     index = questions.ask("index", "nvmlDeviceGetIndex")
-    return -1 if index is None else int(index)
+    return place if index is None else int(index)
 
 
 def _pci_bus_id(questions: Questions) -> str:

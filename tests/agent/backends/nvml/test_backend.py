@@ -57,6 +57,15 @@ def test_a_count_that_can_not_be_does_not_keep_it_busy_for_ever(node: "Node", ca
 
 
 @pytest.mark.fault("F20")
+def test_without_an_index_its_place_is_the_label(node: "Node") -> None:
+    """Two GPUs under one number would be one to whoever sums by it."""
+    devices = node.open("gpu 0", "gpu 1", "fault call=nvmlDeviceGetIndex error=13")
+    assert [device.info.index for device in devices] == [0, 1]
+    again = node.backend.reopen(devices[1].info.uuid)
+    assert again.info.index == 1
+
+
+@pytest.mark.fault("F20")
 def test_the_index_is_only_a_label(node: "Node") -> None:
     before = {device.info.uuid: device.info.index for device in node.open("gpu 0", "gpu 1")}
     after = {

@@ -123,6 +123,8 @@ class Lane:
 
     def _main(self) -> None:
         paced = self._paced
+        if paced is not None:
+            paced.come_first()
         try:
             while not self._stopping and self._jobs:
                 self._run_due(self._wait() if paced is None else self._wait_polling(paced))

@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 
 
 class PacedJobs:
-    """Owns what a lane waits in. `wait` is for its thread, `busy_for_ns` for any; the others are
-    called with the lane's lock held."""
+    """Owns what a lane waits in. `come_first` and `wait` are for its thread, `busy_for_ns` for any;
+    the others are called with the lane's lock held."""
 
     def __init__(self, pacer: "Pacer") -> None:
         self._pacer = pacer
         self._jobs: list[tuple[Job, Ticks]] = []
         self._members: list[tuple[Job, str]] = []  # as the pacer counts them: owners of all jobs
+
+    def come_first(self) -> None:
+        """The calling thread runs as soon as it wakes, where it may."""
+        self._pacer.come_first()
 
     def begin(self, jobs: Iterable[Job]) -> bool:
         """Takes on those that have ticks; whether there are any."""

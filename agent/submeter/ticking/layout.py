@@ -3,7 +3,7 @@
 from ctypes import POINTER, Structure, c_int32, c_int64, c_void_p, sizeof
 from typing import Final
 
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 """As in the C file: a library of another layout is not used."""
 
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from platform import machine
 
 import pytest
 
@@ -14,6 +15,7 @@ from submeter.units import NS_PER_MS
 
 BOUNDS_NS = (NS_PER_MS, 1_000 * NS_PER_MS)
 PERIOD_NS = 4 * NS_PER_MS
+_SCHED_GETATTR = {"x86_64": 315, "aarch64": 275}
 _Ask = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 
 
@@ -50,6 +52,18 @@ class Driver:
         ticks.state.take_ns = 1 << 62
         self.rooms = [*getattr(self, "rooms", []), *rooms]
         return ticks
+
+    def hangs(self, board: int) -> tuple[threading.Event, threading.Event]:
+        """From now on: the first event says that somebody is inside, the second lets go."""
+        inside, release = threading.Event(), threading.Event()
+
+        def hang() -> int:
+            inside.set()
+            release.wait(20)
+            return 0
+
+        self.does[board] = hang
+        return inside, release
 
     def _room(self, board: int, slots: int) -> Room:
         values = (ctypes.c_int64 * slots)()
@@ -122,9 +136,9 @@ def test_each_board_is_asked_at_each_tick_until_the_take(driver: Driver, pacer: 
     assert pacer.wait((ticks,), 1 << 62) is ticks
     state = ticks.state
     assert driver.asked == [0, 1, 2] * state.polls
-    assert state.polls + state.missed == 5
-    assert state.next_ns == first_ns + 4 * PERIOD_NS  # the caller's tick: who takes, advances
-    assert state.tick_ns >= state.next_ns
+    # The caller's tick, who takes, advances: the fifth, or one before that was so late.
+    assert state.next_ns == first_ns + (state.polls + state.missed - 1) * PERIOD_NS
+    assert state.next_ns <= first_ns + 4 * PERIOD_NS <= state.tick_ns
     for place, room in enumerate(driver.rooms):
         assert driver.values(place) == list(range(1, state.polls + 1))
         ends_ns = room.ends_ns[: room.state.filled]
@@ -232,14 +246,7 @@ def test_a_closed_gate_forbids_every_call(driver: Driver, pacer: Pacer) -> None:
 def test_whoever_is_stuck_is_the_last_one(
     driver: Driver, pacer: Pacer, waiting: Callable[..., Waiting], stuck: int
 ) -> None:
-    inside, release = threading.Event(), threading.Event()
-
-    def hang() -> int:
-        inside.set()
-        release.wait(20)
-        return 0
-
-    driver.does[stuck] = hang
+    inside, release = driver.hangs(stuck)
     rounds = driver.ticks(0, 1), driver.ticks(2, 3, 4)
     rounds[1].state.next_ns += NS_PER_MS
     wait = waiting(*rounds)
@@ -257,6 +264,59 @@ def test_whoever_is_stuck_is_the_last_one(
     assert driver.asked == before
     assert pacer.turn()[0] == -1
     assert driver.rooms[stuck].state.filled == before.count(stuck)  # what it said is kept
+
+
+def test_a_turn_that_ends_while_one_looks_is_nobodys(
+    driver: Driver, pacer: Pacer, waiting: Callable[..., Waiting]
+) -> None:
+    inside, release = driver.hangs(0)
+    ticks = driver.ticks(0)
+    ticks.state.take_ns = 0
+    wait = waiting(ticks)
+    assert inside.wait(20)
+    since = ctypes.c_int64.from_address(pacer.busy)
+    since.value = 0  # as C does at the end of a tick, right after `turn`
+    assert pacer.turn() == (-1, 0)
+    release.set()
+    wait.result()
+
+
+def test_a_wait_that_was_cut_short_leaves_nobody_busy(
+    driver: Driver, pacer: Pacer, waiting: Callable[..., Waiting]
+) -> None:
+    inside, release = driver.hangs(0)
+    wait = waiting(driver.ticks(0))
+    assert inside.wait(20)
+    assert pacer.end_with(0)
+    assert ctypes.c_int64.from_address(pacer.busy).value
+    release.set()
+    assert wait.result() is None
+    assert not ctypes.c_int64.from_address(pacer.busy).value
+
+
+def test_short_turns_are_asked_of_the_kernel(ticking_functions: Library) -> None:
+    """What it does with that is its own; linux/sched/types.h has the layout."""
+    if machine() not in _SCHED_GETATTR:
+        pytest.skip(f"the number of sched_getattr on {machine()} is not known here")
+
+    def slice_ns() -> int:
+        told = ctypes.create_string_buffer(48)
+        asked = ctypes.CDLL(None).syscall(_SCHED_GETATTR[machine()], 0, told, 48, 0)
+        assert asked == 0
+        return int.from_bytes(told.raw[24:32], "little")
+
+    found: list[int] = []
+
+    def ask() -> None:
+        before_ns = slice_ns()
+        assert ticking_functions.short_turns(200_000) == 0
+        found.extend((before_ns, slice_ns()))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join(20)
+    before_ns, after_ns = found
+    assert after_ns == (200_000 if before_ns else 0)  # 0: an older kernel, which tells none
 
 
 def test_nobody_is_stuck_between_two_ticks(pacer: Pacer) -> None:

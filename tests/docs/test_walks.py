@@ -33,7 +33,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("outlook.md", "footprint.md", "efficiency.md")
 TRAIN = Owner(Phase.TRAINING, "train.py", "ann")
 CHAT = Owner(Phase.INFERENCE, "chat", "bob")
-MADE = {"fleet.json": "outlook-1", "disclosure.json": "disclosure-1", "2026.json": "disclosure-1"}
+MADE = {"fleet.json": "outlook-1", "disclosure.json": "disclosure-2", "2026.json": "disclosure-2"}
 
 
 def commands(page: str) -> list[str]:

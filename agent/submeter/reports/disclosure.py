@@ -2,7 +2,7 @@
 
 Energy, water and carbon of training and of inference apart, per workload and in total; with what is
 in it and what isn't, how it was measured, how much of the time, how sure, and by whose factors.
-The published schema is ``schemas/disclosure-1.schema.json``.
+The published schema is ``schemas/disclosure-2.schema.json``.
 """
 
 import json
@@ -13,12 +13,14 @@ from typing import Any, Final
 from submeter.footprint.factors import Quantity
 from submeter.model import Method, Phase
 from submeter.reports import schemas
-from submeter.reports.presentations.json import amounts, factors, joules
+from submeter.reports.presentations.json import amounts, factors, joules, work_done
 from submeter.reports.priced import NOTHING, Amounts
 from submeter.reports.record import Report
 from submeter.units import NS_PER_S, UJ_PER_WH
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+"""2 has what was done, too (`work`); else it is as 1 was."""
+
 BY: Final = ("workload", "phase")
 
 BOUNDARY: Final = "electricity of the GPU boards"
@@ -94,6 +96,7 @@ def fields(report: Report) -> dict[str, Any]:
             }
             for row, priced in zip(report.rows, report.amounts(), strict=True)
         ],
+        **({"work": [work_done(each) for each in report.work]} if report.work else {}),
     }
 
 
@@ -103,8 +106,8 @@ def as_json(report: Report) -> bytes:
 
 
 def schema() -> dict[str, Any]:
-    """The published JSON Schema of it."""
-    return schemas.load("disclosure-1")
+    """The published JSON Schema of it. Those of before stay published as they are."""
+    return schemas.load(f"disclosure-{SCHEMA}")
 
 
 def phases(report: Report) -> Iterator[tuple[Phase, int, Amounts]]:

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from submeter.reports.disclosure import fields, phases
+from submeter.reports.presentations import _work
 from submeter.reports.presentations._amounts import cells, columns_of, factor_lines
 from submeter.reports.presentations._document import document
 from submeter.reports.presentations._plots import safe
@@ -23,6 +24,7 @@ def as_html(report: Report) -> bytes:
         "<header><h1>Electricity of AI: disclosure</h1>"
         f'<p class="quiet">{safe(period(report))}</p></header>{notices}'
         f"{_phases(report)}{_scope(said)}{_quality(report, said)}{_workloads(report)}"
+        f"{_work.section(report)}"
         f"<section><h2>Made by</h2><p>submeter {safe(report.version)}, {safe(said['made'])}. The "
         "same figures for machines: <code>submeter report --disclosure --json</code>.</p></section>"
     )

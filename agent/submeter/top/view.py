@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from submeter.text import printable, ranges
-from submeter.units import UJ_PER_J
+from submeter.units import UJ_PER_J, UNCOUNTED
 from submeter.web import figures
 
 Json = Mapping[str, Any]
@@ -34,6 +34,8 @@ class Workload:
     watts: float = 0.0
     joules: Decimal = Decimal(0)
     gpus: set[int] = field(default_factory=set)
+    done: dict[str, int] = field(default_factory=dict)
+    """How much of each unit, where it tells."""
     processes: list[Json] = field(default_factory=list)
 
     @property
@@ -70,6 +72,8 @@ def workloads(snapshot: Json) -> list[Workload]:
         workload.watts += account["watts"]
         if account["uuid"] in index and account["watts"]:
             workload.gpus.add(index[account["uuid"]])
+    for work in snapshot.get("work", ()):  # agents of before have no such field
+        of(work).done[printable(work["unit"])] = work["amount"]
     for gpu in snapshot["gpus"]:
         for process in gpu["processes"]:
             workload = of(process)
@@ -125,6 +129,7 @@ def details(workload: Workload) -> Iterator[str]:
         f"{workload.watts:,.1f} W now, {figures.energy(int(workload.joules * UJ_PER_J))} in all, "
         f"GPU {ranges(workload.gpus) or '–'}"
     )
+    yield from _did(workload)
     by_pid: dict[int, list[Json]] = {}
     for process in workload.processes:
         by_pid.setdefault(process["pid"], []).append(process)
@@ -139,6 +144,21 @@ def details(workload: Workload) -> Iterator[str]:
         )
     if not workload.processes:
         yield "no process of it is on a GPU now"
+
+
+def _did(workload: Workload) -> Iterator[str]:
+    """Tokens, requests, steps, and what one took: of all that it used. Nobody's energy in
+    particular, as of while no agent ran, is not divided."""
+    said = [
+        f"{amount:,} {figures.unit(unit)}"
+        + (f" at {figures.per_unit(float(workload.joules) / amount)} each" if amount else "")
+        for unit, amount in workload.done.items()
+        if unit != UNCOUNTED and workload.phase != "unattributed"
+    ]
+    gap_ns = workload.done.get(UNCOUNTED, 0)
+    if said:
+        gap = f"; for {figures.duration(gap_ns)} nobody counted" if gap_ns else ""
+        yield f"did {', '.join(said)}{gap}"
 
 
 def _why(process: Json) -> str:

@@ -84,6 +84,14 @@ def energy(energy_uj: int) -> str:
 _SMALL_UNITS: Final = ((1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"))
 
 
+def unit(name: str) -> str:
+    """What people call what was done, in the plural."""
+    return _UNITS.get(name) or name.replace("_", " ")
+
+
+_UNITS: Final = {"generation_tokens": "tokens generated", "prompt_tokens": "tokens of prompts"}
+
+
 def per_unit(joules: float | None) -> str:
     """Joules for one of something, to three digits."""
     if joules is None:

@@ -5,15 +5,12 @@ Since the ledger began, so that energy and work are of the same time.
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Final
 
 from submeter.model import Owner, Phase, Snapshot
 from submeter.units import UJ_PER_J, UNCOUNTED
 from submeter.web import figures
 from submeter.web.markup import safe
 from submeter.web.sums import GpuSums
-
-_NAMES: Final = {"generation_tokens": "tokens generated", "prompt_tokens": "tokens of prompts"}
 
 
 def section(snapshot: Snapshot, sums: Mapping[str, GpuSums]) -> str:
@@ -50,10 +47,9 @@ def _line(owner: Owner, unit: str, snapshot: Snapshot, energy_uj: int) -> str:
     joules = energy_uj / UJ_PER_J / amount if amount and is_somebodys else None
     gap_ns = snapshot.done.get((owner, UNCOUNTED), 0)
     gap = f"<small>{figures.duration(gap_ns)} of it nobody counted</small>" if gap_ns else ""
-    name = _NAMES.get(unit) or unit.replace("_", " ")
     return (
         f'<tr><td><i class="phase-{owner.phase}"></i>{safe(owner.workload)}{gap}</td>'
-        f"<td>{amount:,} {safe(name)}</td>"
+        f"<td>{amount:,} {safe(figures.unit(unit))}</td>"
         f"<td>{figures.energy(energy_uj) if is_somebodys else figures.UNKNOWN}</td>"
         f"<td>{figures.per_unit(joules)}</td></tr>"
     )

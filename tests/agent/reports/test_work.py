@@ -7,10 +7,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from submeter.model import Component, Method, Owner, Phase
-from submeter.reports import presentations
+from submeter.reports import disclosure, disclosure_page, presentations, schemas
 from submeter.reports.ledger import from_ledger
 from submeter.reports.question import KEYS, Question
 from submeter.reports.work import Done
@@ -47,6 +48,29 @@ def told(ledger: Callable[..., Path]) -> Path:
             (DAY_S + 10, DOWN, {"generation_tokens": 3}),
         ],
     )
+
+
+def test_a_disclosure_has_it(told: Path) -> None:
+    report = from_ledger(told, Question(disclosure.BY), NOW_S)
+    said = json.loads(disclosure.as_json(report))
+    jsonschema.validate(said, disclosure.schema())
+    found = {(each["workload"], each["unit"]): each for each in said["work"]}
+    chat = found["chat", "generation_tokens"]
+    assert (chat["amount"], chat["joules"], chat["joules_per_unit"]) == (20, "40", 2.0)
+    assert chat["uncounted_seconds"] == 5.0
+    nobodys = found["(agent down)", "generation_tokens"]
+    assert nobodys["joules"] is nobodys["joules_per_unit"] is None
+    page = disclosure_page.as_html(report).decode()
+    assert "tokens generated" in page
+    assert "5 s of this time nobody counted" in page
+
+
+def test_a_disclosure_where_nobody_tells_is_the_version_before(small: Path) -> None:
+    silent = json.loads(
+        disclosure.as_json(from_ledger(small, Question(disclosure.BY), 1_774_747_815))
+    )
+    assert "work" not in silent
+    jsonschema.validate({**silent, "schema": 1}, schemas.load("disclosure-1"))
 
 
 def test_all_that_a_workload_used_is_divided_by_what_it_did(told: Path) -> None:

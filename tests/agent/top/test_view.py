@@ -9,6 +9,7 @@ import pytest
 from submeter.testing.snapshots import empty, node
 from submeter.text import ranges
 from submeter.top import view
+from submeter.web import figures
 from submeter.web.api import snapshot_json
 
 
@@ -48,6 +49,17 @@ def test_details_have_the_evidence(snapshot: dict[str, Any]) -> None:
     said = "\n".join(view.details(trainer))
     assert "argv names torchrun; writes checkpoints" in said
     assert "97 % sure (recognised)" in said
+
+
+def test_details_have_what_it_did_and_what_one_of_it_took(snapshot: dict[str, Any]) -> None:
+    (server,) = view.arranged(view.workloads(snapshot), "watts", "4711")
+    (line,) = [line for line in view.details(server) if line.startswith("did ")]
+    tokens = float(server.joules) / 2_431_010
+    assert f"2,431,010 tokens generated at {figures.per_unit(tokens)} each" in line
+    assert line.endswith("; for 15 s nobody counted")
+    del snapshot["work"]  # an older agent's
+    (server,) = view.arranged(view.workloads(snapshot), "watts", "4711")
+    assert not [line for line in view.details(server) if line.startswith("did ")]
 
 
 def test_lines_are_as_wide_as_the_terminal_at_most(snapshot: dict[str, Any]) -> None:

@@ -12,8 +12,6 @@ HEADINGS: Final = ("workload", "phase", "done", "of", "energy", "each")
 NUMBERS: Final = (2, 4, 5)
 """Columns that are numbers."""
 
-_NAMES: Final = {"generation_tokens": "tokens generated", "prompt_tokens": "tokens of prompts"}
-
 
 def rows(report: Report) -> list[list[str]]:
     """A line for every workload and unit, in the order of `HEADINGS`."""
@@ -22,7 +20,7 @@ def rows(report: Report) -> list[list[str]]:
             each.workload or NAMELESS,
             str(each.phase),
             f"{each.done.amount:,}",
-            _NAMES.get(each.done.unit) or each.done.unit.replace("_", " "),
+            figures.unit(each.done.unit),
             figures.UNKNOWN if each.done.energy_uj is None else figures.energy(each.done.energy_uj),
             figures.per_unit(each.done.joules_per_unit),
         ]

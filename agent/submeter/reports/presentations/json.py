@@ -61,7 +61,7 @@ def fields(report: Report) -> dict[str, object]:
         "rows": [
             _row(report, row, each) for row, each in zip(report.rows, report.amounts(), strict=True)
         ],
-        "work": [_work_done(each) for each in report.work],
+        "work": [work_done(each) for each in report.work],
         "factors": factors(report),
         "quality": _quality(report.quality),
     }
@@ -111,6 +111,17 @@ def factors(report: Report) -> dict[str, object]:
     }
 
 
+def work_done(work: WorkDone) -> dict[str, object]:
+    """What a workload did of a unit, and what one took."""
+    return {
+        "phase": work.phase,
+        "workload": work.workload,
+        "unit": work.done.unit,
+        **_done(work.done),
+        "uncounted_seconds": work.uncounted_ns / NS_PER_S,
+    }
+
+
 def _millionths(amount: int | None) -> float | None:
     return None if amount is None else amount / MILLION
 
@@ -123,16 +134,6 @@ def _row(report: Report, row: Row, priced: Amounts) -> dict[str, object]:
         "share": report.share(row.energy_uj),
         **amounts(priced),
         **({"work": {each.unit: _done(each) for each in row.work}} if report.work else {}),
-    }
-
-
-def _work_done(work: WorkDone) -> dict[str, object]:
-    return {
-        "phase": work.phase,
-        "workload": work.workload,
-        "unit": work.done.unit,
-        **_done(work.done),
-        "uncounted_seconds": work.uncounted_ns / NS_PER_S,
     }
 
 

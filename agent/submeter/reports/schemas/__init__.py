@@ -6,7 +6,7 @@ from typing import Any
 
 
 def load(name: str) -> dict[str, Any]:
-    """The schema of that name and version, as ``disclosure-1``."""
+    """The schema of that name and version, as ``disclosure-2``."""
     text = resources.files(__package__).joinpath(f"{name}.schema.json").read_text("utf-8")
     found: dict[str, Any] = json.loads(text)
     return found

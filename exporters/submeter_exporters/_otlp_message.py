@@ -20,7 +20,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, N
 from submeter.metrics.collect import gpu_energy, power_mw
 from submeter.model import GpuState, Owner, Snapshot
 from submeter.text import printable
-from submeter.units import UJ_PER_J
+from submeter.units import NS_PER_S, UJ_PER_J, UNCOUNTED
 
 SCHEMA: Final = "https://opentelemetry.io/schemas/1.44.0"
 
@@ -154,6 +154,18 @@ def _drawn(snapshot: Snapshot) -> Iterator[Point]:
         yield key, value_mw / 1000
 
 
+def _done(snapshot: Snapshot) -> Iterator[Point]:
+    for (owner, unit), amount in snapshot.done.items():
+        if unit != UNCOUNTED:
+            yield (*_who("", "", owner), ("submeter.unit", unit)), amount
+
+
+def _uncounted(snapshot: Snapshot) -> Iterator[Point]:
+    for (owner, unit), time_ns in snapshot.done.items():
+        if unit == UNCOUNTED:
+            yield _who("", "", owner), time_ns / NS_PER_S
+
+
 def _who(uuid: str, mig: str, owner: Owner) -> Attributes:
     """Unused ones are left out. The names are those of the process and k8s conventions."""
     pairs = (
@@ -204,4 +216,9 @@ _ROWS: Final = (
     _Row("submeter.energy", _COUNTER, "J",
          "Who used the energy, and for what; sums to hw.energy of the GPU.", _used),
     _Row("submeter.power", _GAUGE, "W", "Attributed power in the last settlement.", _drawn),
+    _Row("submeter.work", _COUNTER, "1",
+         "What workloads did, as they tell it: tokens, requests, steps.", _done),
+    _Row("submeter.work.uncounted", _COUNTER, "s",
+         "Time in which a workload that tells its work used energy, and nobody counted.",
+         _uncounted),
 )  # fmt: skip

@@ -79,7 +79,7 @@ def main(settings: Mapping[str, Any]) -> None:
     """Until the end of the input."""
     for number in (signal.SIGINT, signal.SIGTERM):  # a service manager tells all; we end with ours
         signal.signal(number, signal.SIG_IGN)
-    series = {name: Series(name, settings) for name in ("readings", "energy")}
+    series = {name: Series(name, settings) for name in ("readings", "energy", "work")}
     for left_over in Path(settings["directory"]).glob(f"*.parquet{_PART}"):
         left_over.unlink(missing_ok=True)  # without its end nobody can read it
     try:
@@ -114,8 +114,8 @@ def _table(columns: Mapping[str, Sequence[Any]], about: Mapping[str, Any]) -> pa
 
 
 def _type(name: str) -> pa.DataType:
-    """Numbers carry their unit in their name; all else is one of few texts."""
-    is_number = name.endswith(("_ns", "_us", "_uj", "_mw"))
+    """Numbers carry their unit in their name, or beside it; all else is one of few texts."""
+    is_number = name.endswith(("_ns", "_us", "_uj", "_mw")) or name == "amount"
     return pa.int64() if is_number else pa.dictionary(pa.int32(), pa.string())
 
 

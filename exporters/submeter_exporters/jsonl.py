@@ -1,26 +1,30 @@
 """Snapshots in, JSON lines out: one file that grows, is rotated by size, and never has half a line.
 
-Each push appends its lines in one step: a ``moment``, then a ``gpu`` line for each GPU and an
-``energy`` line for each account whose total has changed. A file begins with all of them, so every
-file can be read by itself: the last line of an account is its total. Energies are integer
-microjoules.
+Each push appends its lines in one step: a ``moment``, a ``gpu`` line for each GPU, an ``energy``
+line for each account and a ``work`` line for each owner and unit whose total has changed.
+A file begins with all of them, so every file can be read by itself: the last line of an account is
+its total. Energies are integer microjoules.
 """
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 from submeter.config.kinds import absolute_path, file_mode, integer, number
 from submeter.exporting import REQUIRED, Exporter, Option, Options, Source, checked
 from submeter.metrics.collect import power_mw
-from submeter.model import Account, Snapshot
+from submeter.model import Account, Owner, Snapshot
 from submeter.text import printable
 from submeter.units import NS_PER_S
 from submeter.web.http import Routes
 from submeter_exporters._files import append, mend
+
+Work = tuple[Owner, str]
+"""Who, and a unit."""
 
 OPTIONS: Final = {
     "path": Option(
@@ -51,7 +55,7 @@ class JsonLines:
         self._max_bytes = round(max_mib * (1 << 20))
         self._files = files
         self._mode = mode
-        self._written: dict[Account, int] = {}  # to the file of this inode
+        self._written: dict[Account | Work, int] = {}  # to the file of this inode
         self._inode = 0
 
     def routes(self, _source: Source) -> Routes:
@@ -69,7 +73,7 @@ class JsonLines:
             lines = _lines(snapshot, self._written)
             append(fd, "".join(lines).encode())
             self._inode = status.st_ino
-            self._written = dict(snapshot.energy_uj)
+            self._written = dict(chain(snapshot.energy_uj.items(), snapshot.done.items()))
         except OSError:
             self._inode = 0
             raise
@@ -108,7 +112,7 @@ def _numbered(path: Path, number_: int) -> Path:
     return path.with_name(f"{path.name}.{number_}") if number_ else path
 
 
-def _lines(snapshot: Snapshot, written: dict[Account, int]) -> Iterator[str]:
+def _lines(snapshot: Snapshot, written: Mapping[Account | Work, int]) -> Iterator[str]:
     at = {"sequence": snapshot.sequence, "wall_ns": snapshot.wall_ns}
     about = {"version": snapshot.version, "backend": snapshot.backend, "notice": snapshot.notice}
     yield _line({"type": "moment", **at, "boottime_ns": snapshot.boottime_ns, **about})
@@ -123,9 +127,16 @@ def _lines(snapshot: Snapshot, written: dict[Account, int]) -> Iterator[str]:
     for account, energy_uj in snapshot.energy_uj.items():
         if written.get(account) != energy_uj:
             uuid, mig, component, owner = account
-            names = {key: printable(value) for key, value in owner._asdict().items()}
-            who = {"uuid": uuid, "mig": mig, "component": component, **names}
+            who = {"uuid": uuid, "mig": mig, "component": component, **_names(owner)}
             yield _line({"type": "energy", **at, **who, "energy_uj": energy_uj})
+    for work, amount in snapshot.done.items():
+        if written.get(work) != amount:
+            owner, unit = work
+            yield _line({"type": "work", **at, **_names(owner), "unit": unit, "amount": amount})
+
+
+def _names(owner: Owner) -> dict[str, str]:
+    return {key: printable(value) for key, value in owner._asdict().items()}
 
 
 def _line(content: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Readings and snapshots in, Parquet files for research out: every value the sensors gave, once.
 
-Two series of files: ``readings-TIME.parquet`` has a row for each reading of each GPU,
-``energy-TIME.parquet`` the total of each account at each settled moment, in integer microjoules.
+Series of files: ``readings-TIME.parquet`` has a row for each reading of each GPU,
+``energy-TIME.parquet`` the total of each account at each settled moment, in integer microjoules,
+and ``work-TIME.parquet`` how much each workload that tells has done by then.
 pyarrow takes 60 MB, so it lives in a child process. That also ends its files properly when the
 agent is killed: it sees the end of its input.
 """
@@ -67,6 +68,8 @@ class Parquet:
         are then kept for the next time, as many as there is room for."""
         try:
             self._write({"about": _about(snapshot), **_energy(snapshot)})
+            if snapshot.done:
+                self._write({"about": _about(snapshot), **_work(snapshot)})
             self._write({"about": _about(snapshot), **_traced(self._readings, snapshot)})
         except (OSError, SubmeterError):
             del self._readings[:-_READINGS]
@@ -134,13 +137,28 @@ def _energy(snapshot: Snapshot) -> dict[str, Any]:
             "uuid": [account.gpu_uuid for account, _ in rows],
             "mig": [account.mig for account, _ in rows],
             "component": [account.component for account, _ in rows],
-            **{
-                name: [printable(getattr(owner, name)) for owner in owners]
-                for name in Owner._fields
-            },
+            **_named(owners),
             "energy_uj": [energy_uj for _, energy_uj in rows],
         },
     }
+
+
+def _work(snapshot: Snapshot) -> dict[str, Any]:
+    rows = snapshot.done.items()
+    return {
+        "series": "work",
+        "columns": {
+            "wall_ns": [snapshot.wall_ns] * len(rows),
+            "boottime_ns": [snapshot.boottime_ns] * len(rows),
+            **_named([owner for (owner, _), _ in rows]),
+            "unit": [unit for (_, unit), _ in rows],
+            "amount": [amount for _, amount in rows],
+        },
+    }
+
+
+def _named(owners: Sequence[Owner]) -> dict[str, list[str]]:
+    return {name: [printable(getattr(owner, name)) for owner in owners] for name in Owner._fields}
 
 
 def _traced(readings: Sequence[tuple[str, Reading]], snapshot: Snapshot) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from submeter.model import Snapshot
-from submeter.testing.snapshots import GPU_0, node
+from submeter.testing.snapshots import GPU_0, SERVER, node
 from submeter_exporters import jsonl
 
 Later = Callable[[Snapshot, int], Snapshot]
@@ -43,6 +44,14 @@ def ledger(snapshot: Snapshot) -> dict[Key, int]:
     }
 
 
+def works(content: list[dict[str, Any]]) -> dict[tuple[str, ...], int]:
+    return {
+        (*(line[key] for key in LABELS[3:]), line["unit"]): line["amount"]
+        for line in content
+        if line["type"] == "work"
+    }
+
+
 def test_the_integers_of_the_ledger_arrive(tmp_path: Path, later: Later) -> None:
     path = tmp_path / "submeter.jsonl"
     exporter = jsonl.create({"path": str(path)})
@@ -52,8 +61,16 @@ def test_the_integers_of_the_ledger_arrive(tmp_path: Path, later: Later) -> None
     exporter.publish(second)
     content = lines(path)
     assert totals(content) == ledger(second)
+    of_first = [line for line in content if line["sequence"] == first.sequence]
     of_second = [line for line in content if line["sequence"] == second.sequence]
     assert [line["type"] for line in of_second] == ["moment", "gpu", "gpu", "energy"]
+    assert works(content) == works(of_first) == {
+        (*owner, unit): amount for (owner, unit), amount in first.done.items()
+    }  # fmt: skip
+    more = replace(second, sequence=99, done={**second.done, (SERVER, "requests"): 11_181})
+    exporter.publish(more)
+    of_third = [line for line in lines(path) if line["sequence"] == 99]
+    assert works(of_third) == {(*SERVER, "requests"): 11_181}  # and nothing that is as before
     assert of_second[1]["energy_uj"] == sum(
         energy_uj for key, energy_uj in totals(content).items() if key[0] == GPU_0
     )

@@ -100,6 +100,7 @@ def test_names_units_and_attributes_are_those_of_the_conventions(receiver: Any) 
         "hw.energy": "J", "hw.power": "W", "hw.gpu.utilization": "1", "hw.gpu.memory.usage": "By",
         "hw.gpu.memory.limit": "By", "hw.temperature": "Cel", "hw.status": "1",
         "submeter.energy": "J", "submeter.power": "W",
+        "submeter.work": "1", "submeter.work.uncounted": "s",
     }  # fmt: skip
     for metric in got.values():
         if metric.name.startswith("hw."):
@@ -114,6 +115,24 @@ def test_names_units_and_attributes_are_those_of_the_conventions(receiver: Any) 
     }
     assert resource["service.name"] == "submeter"
     assert resource["host.name"] == "n1"
+
+
+def test_what_workloads_did_arrives_as_integers(receiver: Any) -> None:
+    otlp.create({"endpoint": receiver.url}).publish(node())
+    got = metrics(receiver.got[0])
+    assert got["submeter.work"].sum.is_monotonic
+    done = {
+        (each["submeter.workload"], each["submeter.unit"]): point.as_int
+        for attributes, point in points(got["submeter.work"]).items()
+        for each in (dict(attributes),)
+    }
+    assert done == {
+        (owner.workload, unit): amount
+        for (owner, unit), amount in node().done.items()
+        if unit != "uncounted_ns"
+    }
+    (gap,) = points(got["submeter.work.uncounted"]).values()
+    assert gap.as_double == 15.0
 
 
 def test_what_is_down_or_unknown_is_not_0(receiver: Any) -> None:

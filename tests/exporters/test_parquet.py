@@ -64,6 +64,10 @@ def test_everything_arrives_once(tmp_path: Path, later: Later) -> None:
     energy = read(tmp_path, "energy")
     assert totals(energy, first.wall_ns) == ledger(first)
     assert totals(energy, second.wall_ns) == ledger(second)
+    done = [row for row in read(tmp_path, "work") if row["wall_ns"] == second.wall_ns]
+    assert {(*(row[key] for key in Owner._fields), row["unit"]): row["amount"] for row in done} == {
+        (*owner, unit): amount for (owner, unit), amount in second.done.items()
+    }
     got = [
         (row["uuid"], Reading(row["boottime_ns"], *(row[name] for name in Reading._fields[1:])))
         for row in read(tmp_path, "readings")

@@ -73,8 +73,9 @@ class About:
     backend: str
     version: str
     started_wall_ns: int
-    notice: str = ""
     power_budget_mw: int | None = None
+    notice: Callable[[], str] = str
+    """What must be said loudly, as of now: a recording may be over."""
 
 
 @dataclass(slots=True)
@@ -201,7 +202,7 @@ class Settlement:
             factor_ages_s=self._pricer.ages(wall_ns // NS_PER_S),
             done=self._ledger.done(),
             work_servers=() if self._workbook is None else self._workbook.servers(),
-            notice=self._about.notice,
+            notice=self._about.notice(),
         )
 
     def _count(self, watches: Sequence[GpuWatch], health: Health) -> None:

@@ -119,8 +119,12 @@ class Backend(Protocol):
     """A source of devices. `open` and `close` may be called again and again."""
 
     name: str
-    notice: str  # "" for real measurements; else what every page must say loudly
     processes: ProcessSource
+
+    @property
+    def notice(self) -> str:
+        """Empty for real measurements; else what every page must say loudly."""
+        ...
 
     def open(self) -> Sequence[Device]:
         """Finds every GPU and probes it. Raises DriverUnavailable where there is none to use."""

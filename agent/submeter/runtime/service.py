@@ -149,8 +149,8 @@ class Service:
             backend=backend.name,
             version=__version__,
             started_wall_ns=clock.wall_ns(),
-            notice=backend.notice,
             power_budget_mw=config.node.power_budget_mw,
+            notice=lambda: backend.notice,
         )
         self._labels = Labels()
         self._label_server: LabelServer | None = None

@@ -49,11 +49,10 @@ def joules(energy_uj: int) -> str:
 def plus_minus(error_uj: int, energy_uj: int) -> str:
     """What an energy may be off by, in the unit that suits the energy, to two digits."""
     size, unit = _unit(energy_uj)
-    return (
-        f"±{error_uj / size:.2g} {unit}"
-        if error_uj < 100 * size
-        else f"±{error_uj / size:,.0f} {unit}"
-    )
+    if 0 < error_uj * _DIGITS < size:
+        return f"±< 0.001 {unit}"
+    digits = ".2g" if error_uj < 100 * size else ",.0f"
+    return f"±{error_uj / size:{digits}} {unit}"
 
 
 def energies(parts_uj: Sequence[int]) -> tuple[list[str], str]:

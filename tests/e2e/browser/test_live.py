@@ -3,6 +3,8 @@
 import json
 import signal
 import socket
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -275,3 +277,24 @@ def test_a_page_without_a_stream_says_so_and_tries_again(
             and event["params"]["eventName"] == "power"
         )
     )
+
+
+def test_a_replayed_node_says_so_and_when_it_is_over(
+    agent: Callable[..., Process], tab: Tab, tmp_path: Path
+) -> None:
+    scenario, trace = tmp_path / "s.toml", tmp_path / "node.trace.gz"
+    scenario.write_text(SCENARIO)
+    command = [sys.executable, "-m", "submeter", "record", str(trace), "--duration", "6"]
+    simulated = ("--backend", "mock", "--scenario", str(scenario))
+    subprocess.run([*command, *simulated], check=True, capture_output=True)
+    replayed = agent("--backend", "replay", "--trace", str(trace))
+    opened(tab, replayed.url)
+    loud = "document.querySelector('.notice').textContent"
+    assert tab.value(loud).startswith("REPLAYED: a recording, not this node: node.trace.gz, from")
+    assert "SIMULATED" in tab.value(loud)  # so was what was recorded
+    tab.wait(f"{loud}.startsWith('REPLAYED TO ITS END')")
+    # who it was is known as it was then
+    by = "[...document.querySelectorAll('#day > .legend li')].map((each) => each.textContent)"
+    shown = " ".join(tab.value(by))
+    assert "training" in shown
+    assert "inference" in shown

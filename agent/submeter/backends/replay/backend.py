@@ -22,7 +22,6 @@ from submeter.model import (
 from submeter.trace import Trace
 from submeter.units import NS_PER_S
 
-
 class ReplayBackend:
     """The backend ``replay``. Its clock must have been set to the recording's start."""
 
@@ -30,11 +29,16 @@ class ReplayBackend:
 
     def __init__(self, clock: Clock, trace: Trace) -> None:
         self.trace = trace
-        self.notice = _notice(trace)
+        self._origin = _notice(trace)
         self._clock = clock
         self._player = Player(trace)
         self._given = 0  # devices handed out
         self.processes: ProcessSource = ReplayProcesses(self._player)
+
+    @property
+    def notice(self) -> str:
+        """What is played; at its end, that it is over."""
+        return f"REPLAYED{' TO ITS END' if self.finished else ''}: {self._origin}"
 
     @property
     def finished(self) -> bool:

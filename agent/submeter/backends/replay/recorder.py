@@ -59,7 +59,8 @@ class RecordingBackend:
     ) -> None:
         self.name = backend.name
         self.notice = backend.notice
-        self.processes: ProcessSource = RecordingProcesses(backend.processes, writer, clock, label)
+        self._known = RecordingProcesses(backend.processes, writer, clock, label)
+        self.processes: ProcessSource = self._known
         self._backend = backend
         self._writer = writer
         self._clock = clock
@@ -117,12 +118,12 @@ class RecordingBackend:
         if device.info.uuid not in known:
             self._infos.append(device.info)
             self._changed(len(known), device.info)
-            return RecordingDevice(device, self._writer, len(known))
+            return RecordingDevice(device, self._writer, len(known), self._known)
         gpu = known.index(device.info.uuid)
         if self._infos[gpu] != device.info:
             self._infos[gpu] = device.info
             self._changed(gpu, device.info)
-        return RecordingDevice(device, self._writer, gpu)
+        return RecordingDevice(device, self._writer, gpu, self._known)
 
     def _changed(self, gpu: int, info: GpuInfo) -> None:
         self._writer.write(GpuRecord(gpu, self._clock.boottime_ns(), info))
@@ -131,12 +132,15 @@ class RecordingBackend:
 class RecordingDevice:
     """One device; its answers and its failures are written in the thread that asked."""
 
-    def __init__(self, device: Device, writer: TraceWriter, gpu: int) -> None:
+    def __init__(
+        self, device: Device, writer: TraceWriter, gpu: int, processes: "RecordingProcesses"
+    ) -> None:
         self.info = device.info
         self.tally = device.tally
         self.inner = device
         self._writer = writer
         self._gpu = gpu
+        self._processes = processes
 
     def poll(self, now_ns: int) -> None:
         """Passed on; what it finds is written with the readings."""
@@ -178,13 +182,15 @@ class RecordingDevice:
         return gauges
 
     def holders(self, now_ns: int) -> Sequence[Holder] | None:
-        """Passed through, written."""
+        """Passed through, written; before it, who they are: whoever plays it asks at once."""
         try:
             holders = self.inner.holders(now_ns)
         except _FAILURES as error:
             self._failed("holders", now_ns, error)
             raise
         listed = None if holders is None else tuple(holders)
+        for holder in listed or ():
+            self._processes.introduce(holder.pid)
         self._put(HoldersRecord(self._gpu, now_ns, listed))
         return holders
 
@@ -231,6 +237,12 @@ class RecordingProcesses:
     def identify(self, pid: int) -> ProcessKey | None:
         """Passed through."""
         return self._source.identify(pid)
+
+    def introduce(self, pid: int) -> None:
+        """Writes who has that PID now, if that was never written."""
+        key = self._source.identify(pid)
+        if key is not None and key not in self._written:
+            self.facts(key)
 
     def facts(self, key: ProcessKey) -> ProcessFacts | None:
         """Passed through; comm and labels are written."""

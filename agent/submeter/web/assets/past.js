@@ -179,7 +179,7 @@ function table(past, layers, by) {
     const share = total ? `${((100 * layer.joules) / total).toFixed(1)} %` : "–";
     const who = make("th", [mark, layer.name]);
     who.scope = "row";
-    const open = make("td", layer.open === null ? "not known yet" : `±${short(layer.open)}`);
+    const open = make("td", layer.open === null ? "not known yet" : `±${short(layer.open, unit)}`);
     return make("tr", [who, exact(make("td", figure(shown[at])), layer.exact), open, make("td", share)]);
   });
   const heads = [by, "energy", "±", "share"].map((text) => {
@@ -204,11 +204,13 @@ function exact(cell, joules) {
   return cell;
 }
 
-// Three digits are enough for what is not known.
-function short(joules) {
-  if (joules === 0) return "0";
-  const [size, unit] = joules >= 3.6e6 ? [3.6e6, "kWh"] : joules >= 3600 ? [3600, "Wh"] : [1, "J"];
-  return `${(joules / size).toPrecision(2)} ${unit}`;
+// What an energy may be off by, in the unit of the energy, to two digits.
+function short(joules, [size, unit]) {
+  const value = joules / size;
+  if (value === 0) return "0";
+  if (value < 0.001) return `< 0.001 ${unit}`;
+  const text = value < 100 ? String(Number(value.toPrecision(2))) : Math.round(value).toLocaleString("en");
+  return `${text} ${unit}`;
 }
 
 // How sure that is: pointed at, or with the focus.

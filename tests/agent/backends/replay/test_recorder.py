@@ -25,7 +25,7 @@ from submeter.model import (
     UtilisationSample,
 )
 from submeter.trace import Record, create_trace, open_trace
-from submeter.trace.records import ErrorRecord, GpuRecord, ProcessRecord
+from submeter.trace.records import ErrorRecord, GpuRecord, HoldersRecord, ProcessRecord
 from submeter.units import NS_PER_MS, NS_PER_S
 
 INFO = GpuInfo(
@@ -181,6 +181,23 @@ def test_no_command_line_and_no_environment_is_stored(tmp_path: Path) -> None:
         FakeClock().boottime_ns(), KEY, "python", "train.py", "training"
     )
     assert b"hunter2" not in (tmp_path / "t").read_bytes()
+
+
+def test_who_holds_a_gpu_is_written_before_that_it_does(tmp_path: Path) -> None:
+    """Else a replay would not know it when it asks, and its energy would be nobody's."""
+
+    def work(node: Node, recording: RecordingBackend, clock: FakeClock) -> None:
+        (device,) = recording.open()
+        for _ in range(2):
+            device.holders(clock.boottime_ns())
+
+    records = recorded(tmp_path / "t", work)
+    assert [type(record) for record in records] == [ProcessRecord, HoldersRecord, HoldersRecord]
+    clock = FakeClock()
+    played = create(clock, {"trace": tmp_path / "t"})
+    (device,) = played.open()
+    assert device.holders(clock.boottime_ns()) == (Holder(42),)
+    assert played.processes.identify(42) == KEY
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_it_is_a_backend_by_name(tmp_path: Path) -> None:
     path = trace_of(tmp_path, reading(1))
     backend = load("replay", FakeClock(), {"trace": str(path)})
     assert backend.name == "replay"
-    assert "a recording, not this node: t.trace, from 2023-11-14 22:13 UTC" in backend.notice
+    assert "REPLAYED: a recording, not this node: t.trace, from 2023-11-14 22:13 UTC" in backend.notice
 
 
 def test_the_opening_sets_the_clock(tmp_path: Path) -> None:
@@ -131,6 +131,7 @@ def test_readings_come_when_they_are_due_and_once(tmp_path: Path) -> None:
     clock.advance(60 * NS_PER_S)
     assert list(first.readings(clock.boottime_ns())) == [reading(3).reading]
     assert (before, backend.finished) == (False, True)
+    assert backend.notice.startswith("REPLAYED TO ITS END: a recording, not this node")
     assert list(first.readings(at(999))) == []
 
 

@@ -22,6 +22,7 @@ from submeter.model import (
 from submeter.trace import Trace
 from submeter.units import NS_PER_S
 
+
 class ReplayBackend:
     """The backend ``replay``. Its clock must have been set to the recording's start."""
 

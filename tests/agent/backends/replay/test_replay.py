@@ -93,7 +93,8 @@ def test_it_is_a_backend_by_name(tmp_path: Path) -> None:
     path = trace_of(tmp_path, reading(1))
     backend = load("replay", FakeClock(), {"trace": str(path)})
     assert backend.name == "replay"
-    assert "REPLAYED: a recording, not this node: t.trace, from 2023-11-14 22:13 UTC" in backend.notice
+    wanted = "REPLAYED: a recording, not this node: t.trace, from 2023-11-14 22:13 UTC"
+    assert wanted in backend.notice
 
 
 def test_the_opening_sets_the_clock(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ somebody wants to see it.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import hypot
 from threading import Lock
 from typing import Final
 
@@ -232,7 +233,9 @@ class Settlement:
     def _board(self, uuid: str, name: str = "") -> _Board:
         board = self._boards.get(uuid)
         if board is None:
-            board = self._boards[uuid] = _Board(FloorLearner(), Signals(name, self._programs))
+            board = self._boards[uuid] = _Board(
+                FloorLearner(), Signals(name, self._programs, self._shown)
+            )
         return board
 
     def _settle_gpu(self, watch: GpuWatch, now_ns: int) -> None:
@@ -310,7 +313,8 @@ class Settlement:
         return Owner(owner.phase, workload=OTHER)
 
     def _standard_errors(self) -> dict[Account, int]:
-        """Of all work booked to somebody: 0 where it didn't have to be split."""
+        """Of all work booked to somebody: 0 where it didn't have to be split. Of those who are
+        published as a rest, as if none had to do with another."""
         errors_uj = {
             account: 0
             for account in self._ledger.accounts()
@@ -319,8 +323,10 @@ class Settlement:
         for uuid, board in self._boards.items():
             for (owner, mig), error_uj in board.signals.sharing.standard_errors().items():
                 account = Account(uuid, mig, Component.DYNAMIC, owner)
+                if account not in errors_uj and self._booked is not None:
+                    account = account._replace(owner=Owner(owner.phase, workload=OTHER))
                 if account in errors_uj:
-                    errors_uj[account] = error_uj
+                    errors_uj[account] = round(hypot(errors_uj[account], error_uj))
         return errors_uj
 
     def _state(self, watch: GpuWatch, now_ns: int, health: Health) -> GpuState:

@@ -49,8 +49,10 @@ class _SmTime(NamedTuple):
 class Signals:
     """Who worked how long on one GPU, and what a unit of it drew. One thread."""
 
-    def __init__(self, board: str, programs: Programs) -> None:
-        self.sharing = Sharing(board, programs)
+    def __init__(
+        self, board: str, programs: Programs, shown: Callable[[Owner], Owner] = lambda owner: owner
+    ) -> None:
+        self.sharing = Sharing(board, programs, shown)
         self._sm_time: _SmTime | None = None
         self._before: Reading | None = None
         self._busy: Activity | None = None

@@ -4,7 +4,7 @@ Ties together who there is to learn about (`weights`), what is owed (`tab`) and 
 programs from earlier runs and other boards of the kind.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from submeter.attribution.learnt import PRIOR_SD, UNKNOWN_FLOOR, Prior, Weights
@@ -109,6 +109,9 @@ class _Rates:
             value += (weights.watts[i] - weights.slope) * (weights.watts[j] - weights.slope)
         return value
 
+    def whose(self, seat: int) -> ProcessKey | None:
+        return self._seats.parties[seat].key
+
     @property
     def floor(self) -> Prior | None:
         return None if self._weights is None else self._weights.floor
@@ -121,7 +124,15 @@ class _Rates:
 class Sharing:
     """What is learnt of the processes on one GPU. One thread."""
 
-    def __init__(self, board: str = "", programs: Programs | None = None) -> None:
+    def __init__(
+        self,
+        board: str = "",
+        programs: Programs | None = None,
+        shown: Callable[[Owner], Owner] = lambda owner: owner,
+    ) -> None:
+        """``shown``: under whose name somebody's energy is published, as errors then are once he
+        is gone: names without end must not be kept without end."""
+        self._shown = shown
         self._board = board
         self._programs = Programs() if programs is None else programs
         self._learner: WeightLearner[ProcessKey | None] = WeightLearner()
@@ -229,6 +240,7 @@ class Sharing:
                 alive.setdefault(group, []).append(seat)
                 continue
             error = self._tab.settled_error(seat)
+            group = (self._shown(party.owner), party.mig)
             self._gone_uj2[group] = self._gone_uj2.get(group, 0.0) + error * error
             self._tab.forget(seat)
             self._seats.leave(seat)

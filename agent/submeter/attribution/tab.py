@@ -10,11 +10,9 @@ way; nothing that was booked is ever taken back.
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import mul
-from typing import Final, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from submeter.attribution.learnt import Prior
-from submeter.attribution.linear import dot
 from submeter.attribution.steps import Steps, finished
 from submeter.units import UJ_PER_J
 
@@ -23,6 +21,9 @@ Q = TypeVar("Q", bound=Hashable, contravariant=True)
 
 CHUNK_S: Final = 60.0
 _CHUNKS: Final = 64
+_PARTIES: Final = 256
+"""With more parties in them, fewer chunks are kept: where names come and go all the time, an hour
+of them would take megabytes, and errors time that grows with their number squared."""
 _CORRECTION: Final = 0.5
 """At most this part of a second's energy is booked differently from that second's own shares."""
 _SAMPLES_PER_S: Final = 7.2
@@ -38,6 +39,10 @@ class Rates(Protocol[Q]):
 
     def covariance(self, a: Q, b: Q) -> float:
         """Of the errors of two parties' rates."""
+        ...
+
+    def whose(self, party: Q) -> Hashable:
+        """Whose rate that is: several parties may have one between them."""
         ...
 
     @property
@@ -165,11 +170,17 @@ class Tab(Generic[P]):
             self._chunks.append(chunk)
             _add_all(self._settled, chunk.targets(rates))
             chunk = self._open = _Chunk()
-            if len(self._chunks) > _CHUNKS:
+            while len(self._chunks) > _CHUNKS or self._is_crowded():
                 self._freeze(self._chunks.pop(0), rates)
         chunk.seconds += seconds
         chunk.energy_uj += energy_uj
         _add_all(chunk.sm_s, worked)
+
+    def _is_crowded(self) -> bool:
+        """Whether more parties are kept than is good, and not all of them in one chunk."""
+        if len(self._chunks) < 2:
+            return False
+        return len({party for chunk in self._chunks for party in chunk.sm_s}) > _PARTIES
 
     def _freeze(self, chunk: _Chunk[P], rates: Rates[P]) -> None:
         """Errors of the weights stay the same for long: those of frozen chunks add up."""
@@ -209,69 +220,88 @@ def _variances(
 ) -> Steps[list[float]]:
     """Of each group's energy: through the weights (the same error in all chunks), through the
     sampling (its own in each), both by the derivative of the group's share, and through the floor:
-    what wasn't taken off was booked by shares, as work. A step a chunk, then a step a group."""
-    parties = list(dict.fromkeys(party for chunk in chunks for party in chunk.sm_s))
-    at = {party: i for i, party in enumerate(parties)}
-    members = [[at[party] for party in group if party in at] for group in groups]
-    watts = [rates.of(party) for party in parties]
-    slopes: list[list[float]] = [[] for _ in parties]  # by party: d energy / d rate, by chunk
-    shares: list[list[float]] = [[] for _ in groups]
-    variances = [0.0] * len(groups)
-    off_uj = [0.0] * len(groups)  # booked by shares though it belonged to all equally
-    extra_uj = [0.0] * len(groups)  # booked as work though it was none
-    for chunk in chunks:
-        seen = _Seen.of(chunk, parties, watts)
-        for slope, used in zip(slopes, seen.used, strict=True):
-            slope.append(seen.scale * used)
-        noise = 0.0 if rates.exact else seen.scale * seen.scale / _SAMPLES_PER_S
-        floor_uj, unsure_uj = chunk.floor_errors_uj(rates.floor)
-        for number, group in enumerate(members):
-            share = sum([seen.shares[i] for i in group])
-            own = sum([seen.squares[i] for i in group])
-            equal = sum([seen.used[i] > 0 for i in group]) / seen.sharers
-            shares[number].append(share)
-            off_uj[number] += (equal - share) * floor_uj
-            extra_uj[number] += share * unsure_uj
-            variances[number] += noise * (own * (1 - 2 * share) + seen.every * share * share)
+    what wasn't taken off was booked by shares, as work. A step a chunk, then a step a group.
+
+    Nobody is in two groups. Only what isn't zero is kept: of a thousand who came and went within
+    an hour, few were there in the same minute, and few of their rates have an error in common."""
+    group_of = {party: number for number, group in enumerate(groups) for party in group}
+    places: dict[P, tuple[int, int | None]] = {}  # numbers of the rate and of the group
+    bearers: dict[Hashable, tuple[int, P]] = {}  # of each rate its number, and one who has it
+    for party in dict.fromkeys(party for chunk in chunks for party in chunk.sm_s):
+        rate, _ = bearers.setdefault(rates.whose(party), (len(bearers), party))
+        places[party] = rate, group_of.get(party)
+    slopes: list[dict[int, float]] = []  # by chunk: d energy / d rate
+    sums = [_Sum() for _ in groups]
+    for number, chunk in enumerate(chunks):
+        slopes.append(_look(chunk, number, rates, places, sums))
         yield
-    covariance: list[list[float]] = []
-    for a in parties:
-        covariance.append([rates.covariance(a, b) for b in parties])
+    covariance: list[list[tuple[int, float]]] = []
+    for _, a in bearers.values():
+        row = ((j, rates.covariance(a, b)) for j, b in bearers.values())
+        covariance.append([(j, value) for j, value in row if value])
         if len(covariance) % _ROWS == 0:
             yield
-    for number, group in enumerate(members):
+    variances = []
+    for one in sums:
         yield
-        slope = [-dot(shares[number], column) for column in slopes]
-        for i in group:
-            slope[i] += sum(slopes[i])
-        variances[number] += dot(slope, [dot(row, slope) for row in covariance])
-        variances[number] += max(off_uj[number] ** 2, extra_uj[number] ** 2)
-    return [max(0.0, variance) for variance in variances]
-
-
-class _Seen(NamedTuple):
-    """A chunk, party by party."""
-
-    used: list[float]  # SM time
-    shares: list[float]  # of the chunk's energy
-    squares: list[float]  # SM time × rate²
-    every: float  # Σ squares
-    scale: float  # energy by rate × SM time
-    sharers: int
-
-    @classmethod
-    def of(cls, chunk: _Chunk[P], parties: Sequence[P], watts: Sequence[float]) -> Self:
-        used = [chunk.sm_s.get(party, 0.0) for party in parties]
-        priced = list(map(mul, used, watts))
-        total = sum(priced)
-        squares = list(map(mul, priced, watts))
-        by = 1 / total if total > 0 else 0.0
-        sharers = sum([time > 0 for time in used])
-        return cls(
-            used,
-            [value * by for value in priced],
-            squares,
-            sum(squares),
-            chunk.energy_uj * by,
-            max(1, sharers),
+        slope = one.slope
+        for number, share in one.shares:
+            for i, value in slopes[number].items():
+                slope[i] = slope.get(i, 0.0) - share * value
+        weighed = sum(
+            mine * value * slope.get(j, 0.0)
+            for i, mine in slope.items()
+            for j, value in covariance[i]
         )
+        floor_uj2 = max(one.off_uj**2, one.extra_uj**2)
+        variances.append(max(0.0, one.variance + weighed + floor_uj2))
+    return variances
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What the chunks say of one group."""
+
+    shares: list[tuple[int, float]] = field(default_factory=list)  # of chunks by number
+    slope: dict[int, float] = field(default_factory=dict)  # of its own energy, by rate
+    variance: float = 0.0  # through the sampling
+    off_uj: float = 0.0  # booked by shares though it belonged to all equally
+    extra_uj: float = 0.0  # booked as work though it was none
+
+
+def _look(
+    chunk: _Chunk[P],
+    number: int,
+    rates: Rates[P],
+    places: Mapping[P, tuple[int, int | None]],
+    sums: Sequence[_Sum],
+) -> dict[int, float]:
+    """Adds a chunk to the groups that are in it; what its energy is by each of the rates."""
+    worked = [(party, used, rates.of(party)) for party, used in chunk.sm_s.items() if used > 0]
+    total = sum([used * watts for _, used, watts in worked])
+    if total <= 0:
+        return {}
+    scale = chunk.energy_uj / total
+    slopes: dict[int, float] = {}
+    groups: dict[int, list[float]] = {}  # share, Σ SM time × rate², how many
+    for party, used, watts in worked:
+        rate, group = places[party]
+        slope = scale * used
+        slopes[rate] = slopes.get(rate, 0.0) + slope
+        if group is not None:
+            of = groups.setdefault(group, [0.0, 0.0, 0.0])
+            of[0] += used * watts / total
+            of[1] += used * watts * watts
+            of[2] += 1
+            own = sums[group].slope
+            own[rate] = own.get(rate, 0.0) + slope
+    every = sum([used * watts * watts for _, used, watts in worked])
+    noise = 0.0 if rates.exact else scale * scale / _SAMPLES_PER_S
+    floor_uj, unsure_uj = chunk.floor_errors_uj(rates.floor)
+    for group, (share, squares, count) in groups.items():
+        one = sums[group]
+        one.shares.append((number, share))
+        one.off_uj += (count / len(worked) - share) * floor_uj
+        one.extra_uj += share * unsure_uj
+        one.variance += noise * (squares * (1 - 2 * share) + every * share * share)
+    return slopes

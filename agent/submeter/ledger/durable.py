@@ -12,10 +12,11 @@ from typing import Final, Protocol
 
 from submeter.ledger.book import Book, Tip
 from submeter.ledger.counts import PREFIX, counts_text
-from submeter.ledger.done import MARKS, fact, marks_text
+from submeter.ledger.done import MARKS, done_of, fact, marks_text
 from submeter.ledger.entries import entry_of
 from submeter.ledger.live import Live, View
 from submeter.ledger.memory import OTHER, Ledger, Totals, check
+from submeter.ledger.names import IDLE, Names
 from submeter.ledger.records import (
     Chained,
     Commit,
@@ -44,8 +45,10 @@ from submeter.model import (
 from submeter.units import NS_PER_S
 
 MOST_SERIES: Final = 20_000
-"""So many different series have a history of their own: a bound on memory (10 MB) and file, far
-above what one node's jobs make in a year."""
+"""So many series have a history of their own: a bound on the file, far above what one node's jobs
+make in a year."""
+
+_TIDY: Final = 60  # commits between two looks for series that nobody uses any more
 
 _LONGER: Final = ((8_640, 3_600), (720, 600), (120, 60))
 """While the disk is away, rows get longer, so that a day of it fits into a few MiB: with so many
@@ -108,18 +111,19 @@ class DurableLedger:
         self._number = 0
         self._gpus: list[tuple[int, Gpu]] = []  # to be written, with the number of the commit
         self._chained: list[tuple[int, Chained]] = []
-        self._series: dict[tuple[Account, Method], Series] = {}
-        self._shown_as: dict[int, Account] = {}
         self._books: dict[str, _GpuBook] = {}
         self._live = Live(loaded.counts)
-        self._series_of: dict[tuple[str, Owner], int] = {}
+        self._names = Names(self._live)
         self._marks = {source: dict(values) for source, values in loaded.marks.items()}
         self._marked = 0  # the number of the commit that changed them; 0: all are written
         self._views: dict[int, View] = {}
         for series in loaded.series.values():
-            self._know(series)
+            self._names.know(series, 0)
         for history in loaded.gpus.values():
             self._continue(history)
+        self._names.forget(1, self._busy())
+        loaded.series.clear()
+        loaded.gpus.clear()
         self._durable = self._live.view()
         self._session = session._replace(id=loaded.sessions + 1, ledger=loaded.ledger_id)
         self._counted = 0  # number of the commit that first has what was counted last
@@ -171,7 +175,7 @@ class DurableLedger:
         goes on from them neither loses nor doubles any. An empty mark forgets a source."""
         each = self._book(gpu_uuid)
         if done:
-            number = self._series_of.get((gpu_uuid, owner))
+            number = self._names.of_owner(gpu_uuid, owner, self._number)
             if number is None:
                 account = Account(gpu_uuid, "", Component.DYNAMIC, owner)
                 number = self._admit(account, Method.EXCLUSIVE).id
@@ -209,15 +213,15 @@ class DurableLedger:
         row = entry_of(interval)
         row.session = self._session.id
         shown = []
-        energy = row.energy_uj
+        energy, names, number = row.energy_uj, self._names, self._number
         for posting in postings:
             account, method, energy_uj = posting
-            series = self._series.get((account, method))
-            if series is None:
-                series = self._admit(account, method)
+            series = names.find(account, method, number) or self._admit(account, method)
             energy[series.id] = energy.get(series.id, 0) + energy_uj
-            shown_as = self._shown_as[series.id]
-            shown.append(posting if series.shown else Posting(shown_as, method, energy_uj))
+            if series.shown:
+                shown.append(posting)
+            else:
+                shown.append(Posting(names.shown_as(series), method, energy_uj))
         add_all(row.facts, each.done.facts)
         each.held_marks.update(each.done.marks)
         each.done = _Work()
@@ -246,6 +250,8 @@ class DurableLedger:
         self._keep_view()
         self._writer.submit(commit)
         self._acknowledge()
+        if self._number % _TIDY == 0:
+            self._names.forget(self._number - IDLE, self._busy())
 
     def reverse(self, gpu_uuid: str, seq: int, series: int, reason: str, wall_ns: int) -> int:
         """Takes from a series what a row of tens gave it; gives the µJ. The row stays: a new entry
@@ -293,10 +299,10 @@ class DurableLedger:
 
     def _admit(self, account: Account, method: Method) -> Series:
         """Sticky admission: an account that is shown stays, so joules never move."""
-        if len(self._series) >= MOST_SERIES and account.owner.workload != OTHER:
+        if self._names.count >= MOST_SERIES and account.owner.workload != OTHER:
             owner = Owner(account.owner.phase, workload=OTHER)
             account = account._replace(owner=owner)
-            known = self._series.get((account, method))
+            known = self._names.find(account, method, self._number)
             if known is not None:
                 return known
         accounts = self._live.numbers
@@ -305,20 +311,20 @@ class DurableLedger:
         self._loaded.series_count += 1
         gpu = self._books[account.gpu_uuid].gpu.id
         series = Series(self._loaded.series_count, gpu, account, method, shown)
-        self._loaded.series[series.id] = series
-        self._know(series)
+        self._names.know(series, self._number)
         self._chain("series", series_values(series))
         return series
 
-    def _know(self, series: Series) -> None:
-        account = series.account
-        self._series[account, series.method] = series
-        if not series.shown:
-            account = account._replace(owner=Owner(account.owner.phase, workload=OTHER))
-            self._live.folded.add(series.account)
-        self._shown_as[series.id] = account
-        self._series_of.setdefault((account.gpu_uuid, series.account.owner), series.id)
-        self._live.know(series, account)
+    def _busy(self) -> set[int]:
+        """The series of which something is in a row that isn't finished."""
+        found: set[int] = set()
+        for each in self._books.values():
+            rows = [*each.held, *each.ready]
+            rows += [] if each.book.open is None else [each.book.open]
+            facts = [*each.done.facts, *(name for row in rows for name in row.facts)]
+            found.update(number for row in rows for number in row.energy_uj)
+            found.update(done.series for done in map(done_of, facts) if done is not None)
+        return found
 
     def _chain(self, table: str, values: tuple[object, ...]) -> None:
         digest = self._loaded.tips[table] = chained(self._loaded.tips[table], values)

@@ -69,7 +69,7 @@ class Live:
         self.counts = Counts(counts)
         self.numbers: dict[Account, int] = {}
         self.gpus: dict[str, Totals] = {}
-        self.folded: set[Account] = set()
+        self.folded = 0  # accounts that are shown as a rest
         self._energy_uj: list[int] = []  # by number of the account
         self._by_method_uj: dict[str, list[int]] = {}
         self._places: dict[int, tuple[int, int]] = {}  # series → numbers of account and method
@@ -83,6 +83,10 @@ class Live:
             self._energy_uj.append(0)
         self._places[series.id] = (number, _METHODS.index(series.method))
         self._owners[series.id] = shown_as.owner
+
+    def forget(self, series: int) -> None:
+        """Nothing is added to it any more; what it got stays."""
+        del self._places[series], self._owners[series]
 
     def add(self, gpu_uuid: str, row: Row) -> None:
         """Adds what a GPU used."""
@@ -111,7 +115,7 @@ class Live:
             by_method = zip(_METHODS, self._by_method_uj[uuid], strict=True)
             copied.by_method_uj = {method: uj for method, uj in by_method if uj}
         sums = _Sums(self.numbers, self._energy_uj)
-        return View(sums, gpus, len(self.folded), self.counts.copy(), self._done.copy())
+        return View(sums, gpus, self.folded, self.counts.copy(), self._done.copy())
 
 
 def _add_fact(totals: Totals, name: str, amount: int) -> None:

@@ -23,6 +23,9 @@ class Known:
     def covariance(self, one: str, other: str) -> float:
         return self.sd**2 if one == other else 0.0
 
+    def whose(self, party: str) -> str:
+        return party
+
 
 EQUAL, UNLIKE = Known(1.0, 1.0), Known(3.0, 1.0)
 HALVES = {"a": 0.5, "b": 0.5}

@@ -261,8 +261,8 @@ def test_a_correction_is_an_entry_that_reverses(books: Callable[..., Any]) -> No
     made = books()
     made.book("GPU-1", 10, [("a", 5), ("b", 6)])
     made.book("GPU-1", 10, [("a", 5)])
-    series = next(iter(made.ledger._loaded.series.values()))
-    made.ledger.reverse("GPU-1", 1, series.id, "the job was labelled wrongly", made.wall_ns)
+    series = 1  # the first one: a's
+    made.ledger.reverse("GPU-1", 1, series, "the job was labelled wrongly", made.wall_ns)
     made.commit()
     assert not audit(made.directory).problem
     with open_reader(made.directory) as reader:
@@ -274,10 +274,10 @@ def test_a_correction_is_an_entry_that_reverses(books: Callable[..., Any]) -> No
     assert booked == {"a": 5, "b": 6, CORRECTED.workload: 5}
     assert made.ledger.totals("GPU-1").energy_uj == 16
     with pytest.raises(ValueError, match="no such"):
-        made.ledger.reverse("GPU-1", 77, series.id, "", made.wall_ns)
+        made.ledger.reverse("GPU-1", 77, series, "", made.wall_ns)
     again = made.reopen()
     with pytest.raises(ValueError, match="already"):
-        again.ledger.reverse("GPU-1", 1, series.id, "", made.wall_ns)
+        again.ledger.reverse("GPU-1", 1, series, "", made.wall_ns)
 
 
 def test_a_store_that_can_not_be_made_is_unusable(tmp_path: Path) -> None:

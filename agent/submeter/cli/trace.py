@@ -2,13 +2,16 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from submeter.cli._options import examples
-from submeter.cli.output import Progress, print_json, print_table, printable
+from submeter.cli.output import PATIENCE_S, Progress, print_json, print_table, printable
 from submeter.errors import EXIT_FAILED, EXIT_OK, InputError
 from submeter.trace import Trace, create_trace, open_trace
-from submeter.trace.records import EndRecord, ReadingRecord
+from submeter.trace.lines import told
+from submeter.trace.records import EndRecord
 from submeter.trace.summary import GpuSummary, Summary, summarise
 from submeter.units import NS_PER_S, UJ_PER_J, UJ_PER_WH, decimal
 
@@ -17,8 +20,6 @@ ABOUT = """
 Looks into recordings of `submeter record` and power logs (nvidia-smi and others), checks them,
 and converts them to native traces.
 """
-
-_PROGRESS_EVERY = 5_000  # records
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,8 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    trace = open_trace(arguments.file)
-    summary = summarise(trace)
+    trace = _opened(arguments.file)
+    with _progress("adding up"):
+        summary = summarise(trace)
     if arguments.json:
         print_json(_as_json(trace, summary))
         return EXIT_OK
@@ -76,7 +78,7 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    trace = open_trace(arguments.file)
+    trace = _opened(arguments.file)
     for warning in trace.warnings:
         print(f"submeter: {printable(f'{trace.path}: {warning}')}", file=sys.stderr)
     if trace.truncated_at is not None:
@@ -86,25 +88,21 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    trace = open_trace(arguments.source)
+    trace = _opened(arguments.source)
     if arguments.target.exists() and arguments.target.samefile(arguments.source):
         raise InputError(
             "is the recording itself; choose another name", source=str(arguments.target)
         )
     writer = create_trace(arguments.target, overwrite=arguments.force)
     end = EndRecord(trace.last_ns, "" if trace.truncated_at is None else trace.warnings[-1])
-    readings = 0
     try:
         writer.begin(trace.header)
-        with Progress("converting", trace.counts["ReadingRecord"]) as progress:
+        with _progress("converting"):
             for record in trace.records():
                 if isinstance(record, EndRecord):
                     end = record
                     break
                 writer.write(record)
-                readings += isinstance(record, ReadingRecord)
-                if readings % _PROGRESS_EVERY == 0:
-                    progress.update(readings)
         writer.close(end.at_ns, end.reason)
     finally:
         writer.abandon()
@@ -112,6 +110,19 @@ def _convert(arguments: argparse.Namespace) -> int:
         print(f"submeter: {printable(f'{trace.path}: {warning}')}", file=sys.stderr)
     print(f"{printable(str(arguments.target))}: {writer.records} records")
     return EXIT_OK
+
+
+def _opened(path: Path) -> Trace:
+    with _progress("reading"):
+        return open_trace(path)
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[None]:
+    """Of what reads the file."""
+    progress = Progress(label, 100, after_s=PATIENCE_S)
+    with progress, told(lambda share: progress.update(int(100 * share))):
+        yield
 
 
 def _row(gpu: GpuSummary) -> tuple[str, ...]:

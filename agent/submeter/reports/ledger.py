@@ -18,6 +18,7 @@ Progress = Callable[[float], None]
 """Is told which share of the work is done, 0…1."""
 
 _TELL_EVERY: Final = 256
+_LONGEST_ROW_S: Final = 86_400
 _JUST_NOW_S: Final = 60  # an agent that booked so lately is running
 
 
@@ -40,7 +41,8 @@ def from_ledger(
             if progress is not None and count % _TELL_EVERY == 0:
                 progress(done.share(piece))
         origin = Origin("ledger", reader.backend, tuple(_notes(reader, totals, question)))
-        quality = tally.quality(_period_ns(totals, since_s, min(until_s, now_s)))
+        period_ns = _period_ns(totals, _began_s(reader), since_s, min(until_s, now_s))
+        quality = tally.quality(period_ns)
         return tally.report(origin, quality, now_s, since_s if totals else None, until_s)
 
 
@@ -66,16 +68,25 @@ def _buckets(question: Question, since_s: int, until_s: int, totals: list[Total]
     return buckets(unit, begin_s, end_s, question.zone)
 
 
-def _period_ns(totals: list[Total], since_s: int, until_s: int) -> int | None:
-    """How long the GPUs were to be metered: each from its first row on, whether an agent ran or
-    not. None where the clock doesn't tell."""
+def _began_s(reader: Reader) -> int:
+    """When the first agent of this ledger was started."""
+    starts = (each.wall_ns for each in reader.sessions if each.backend == reader.backend)
+    return next(starts, 0) // NS_PER_S
+
+
+def _period_ns(totals: list[Total], began_s: int, since_s: int, until_s: int) -> int | None:
+    """How long the GPUs were to be metered, whether an agent ran or not: each from its first row
+    on, and where that is of a time before ``began_s``, from then on. None where the clock doesn't
+    tell."""
     if any(total.first_s < SYNCED_FROM_S for total in totals):
         return None
     period_s = 0
     for total in totals:
         alive = 0 <= until_s - total.last_s <= _JUST_NOW_S
         end_s = total.last_s if alive else until_s
-        period_s += max(0, end_s - max(since_s, total.first_s))
+        within_first = 0 <= began_s - total.first_s < _LONGEST_ROW_S
+        first_s = began_s if within_first else total.first_s
+        period_s += max(0, end_s - max(since_s, first_s))
     return period_s * NS_PER_S
 
 

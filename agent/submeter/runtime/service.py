@@ -23,6 +23,7 @@ from submeter import __version__
 from submeter.backends import Backend
 from submeter.clock import Clock, SystemClock
 from submeter.config import Config
+from submeter.config.schema import DEFAULT
 from submeter.errors import EXIT_FAILED, EXIT_OK, InputError
 from submeter.exporting import Exporter, placed
 from submeter.exporting import load as load_exporter
@@ -45,7 +46,7 @@ from submeter.runtime.notify import Heart, reloading, service_manager
 from submeter.runtime.outlets import Outlet, close, finish
 from submeter.runtime.pods import PodWatch
 from submeter.runtime.renewal import Reload, begin_anew, refusal
-from submeter.runtime.state import boot_id, held
+from submeter.runtime.state import boot_id, held, refuse_mixing
 from submeter.runtime.throughput import WorkWatch
 from submeter.sampling.node import Node
 from submeter.settlement import About, Settlement
@@ -90,6 +91,8 @@ def serve(
     backend = backend_of(config, clock)
     if truth is not None and not hasattr(backend, "truth"):
         raise InputError("--truth needs --backend mock: nobody knows the truth of a real node")
+    if backend.notice and config.origin("state_dir") == DEFAULT:
+        refuse_mixing(config.state_dir)
     with ExitStack() as stack:
         state_dir = stack.enter_context(held(config.state_dir))
         service = Service(config, clock, backend)

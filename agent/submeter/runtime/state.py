@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from submeter.errors import StateUnusable
+from submeter.ledger.schema import FILE_NAME
 from submeter.runtime.place import refuse_unsafe
 
 _log = logging.getLogger(__name__)
@@ -28,6 +29,26 @@ def held(directory: Path) -> Iterator[Path]:
         yield directory
     finally:
         os.close(handle)
+
+
+def refuse_mixing(directory: Path) -> None:
+    """For what is simulated or replayed, where nobody has named the directory: raises StateUnusable
+    where it has a ledger of real GPUs. A ledger keeps the two apart, but what reads it shows what
+    was written last."""
+    from submeter.ledger.reader import open_reader
+
+    if not (directory / FILE_NAME).exists():
+        return
+    try:
+        with open_reader(directory) as reader:
+            real = "nvml" in reader.backends
+    except StateUnusable:
+        return  # damaged: that is seen to when it is opened to be written
+    if real:
+        raise StateUnusable(
+            f"{directory} has the ledger of this node's real GPUs, and what is simulated or "
+            "replayed would be written beside it: name another directory with --state-dir"
+        )
 
 
 def problem(directory: Path) -> str:

@@ -8,7 +8,9 @@ import codecs
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -21,12 +23,27 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WBITS: Final = 31  # zlib: a gzip wrapper around a 32 KiB window
 
 
+Tell = Callable[[float], None]
+"""What is called with the share of a file that is read."""
+_TOLD: ContextVar[Tell] = ContextVar("told", default=lambda _share: None)
+
+
 class Line(NamedTuple):
     """``whole`` is False for what follows the last line end, or the point where gzip data stops."""
 
     number: int
     text: str
     whole: bool = True
+
+
+@contextmanager
+def told(tell: Tell) -> Iterator[None]:
+    """Whoever reads meanwhile tells how far it is."""
+    before = _TOLD.set(tell)
+    try:
+        yield
+    finally:
+        _TOLD.reset(before)
 
 
 def read_lines(path: Path) -> Iterator[Line]:
@@ -36,10 +53,13 @@ def read_lines(path: Path) -> Iterator[Line]:
     """
     number = 0
     rest = ""
+    tell = _TOLD.get()
     with _open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
         source = _Bytes(file)
         try:
             for text in _decoded(source):
+                tell(file.tell() / size)
                 *lines, rest = (rest + text).split("\n")
                 for line in lines:
                     number += 1

@@ -14,6 +14,7 @@ from submeter.model import Component, Method, Phase
 from submeter.reports.ledger import from_ledger
 from submeter.reports.moments import zone
 from submeter.reports.question import KEYS, Question, parse_by
+from submeter.units import NS_PER_S
 
 TOTAL_UJ = 5_750_000
 NOW_S = 1_774_747_815
@@ -58,6 +59,15 @@ def test_what_it_says_of_its_quality(small: Path) -> None:
         Method.EQUAL: 750_000,
         Method.IDLE: 999_999,
     }
+
+
+def test_what_was_before_the_first_agent_is_no_gap(ledger: Callable[..., Path]) -> None:
+    """Rows have a grid of their own, which an agent that is started doesn't wait for."""
+    use = ("a", Phase.OTHER, Component.DYNAMIC, Method.EXCLUSIVE, 5)
+    began_s = NOW_S // 10 * 10 - 33
+    found = from_ledger(ledger({began_s: [use], began_s + 30: [use]}), Question(), NOW_S)
+    assert found.since_s == began_s - 7
+    assert found.quality.period_ns == 30 * NS_PER_S
 
 
 def test_a_question_from_before_the_ledger_is_answered_and_said(small: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from submeter.errors import InputError, SubmeterError
 from submeter.model import Activity, EnergySource, GpuInfo, Reading
 from submeter.trace import Header, create_trace, open_trace
-from submeter.trace.lines import read_lines
+from submeter.trace.lines import read_lines, told
 from submeter.trace.records import ActivityRecord, EndRecord, ReadingRecord, Record
 from submeter.units import NS_PER_S
 
@@ -84,6 +84,17 @@ def test_reading_and_writing_again_gives_the_same_bytes(
     assert second.read_bytes() == first.read_bytes()
     first.unlink()
     second.unlink()
+
+
+@pytest.mark.parametrize("name", ["t.trace", "t.trace.gz"])
+def test_whoever_waits_is_told_how_far_reading_is(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    write(path, [reading(step) for step in range(10_000)])
+    shares: list[float] = []
+    with told(shares.append):
+        open_trace(path)
+    assert shares[-1] == 1
+    assert any(0.2 < share < 0.8 for share in shares)
 
 
 def test_cut_at_any_byte_it_plays_to_the_last_whole_record(tmp_path: Path) -> None:

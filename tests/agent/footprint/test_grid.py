@@ -13,7 +13,8 @@ from submeter.footprint import grid
 
 COUNTRIES = (
     *("DEU", "FRA", "SWE", "NOR", "FIN", "POL", "GBR", "IRL", "NLD", "ESP", "ITA", "CHE", "AUT"),
-    *("USA", "CAN", "BRA", "ARG", "CHN", "IND", "JPN", "KOR", "AUS", "ZAF", "ISL"),
+    *("USA", "CAN", "BRA", "ARG", "CHN", "IND", "JPN", "KOR", "AUS", "ZAF", "ISL", "PRT", "DNK"),
+    *("BEL", "CZE", "MEX", "TUR"),
 )
 REGIONS = (
     *(("USA", "california"), ("USA", "texas"), ("USA", "washington")),

@@ -49,6 +49,13 @@ def timeline_unit(since_s: int, until_s: int) -> str:
     return "hour" if span_s <= 3 * 86_400 else "day" if span_s <= 100 * 86_400 else "month"
 
 
+def bucket_unit(asked: str | None, since_s: int, until_s: int, *, timeline: bool) -> str | None:
+    """Of what buckets are to be: what was asked for, or a plot of that stretch needs if that is
+    less; None where there is neither."""
+    wanted = {asked, timeline_unit(since_s, until_s) if timeline else None}
+    return next((unit for unit in UNITS if unit in wanted), None)
+
+
 def edges(found: Sequence[Bucket]) -> list[int]:
     """The moments between them."""
     return [each.start_s for each in found[1:]]

@@ -105,6 +105,7 @@ def as_html(found: Capacity) -> bytes:
     loud = "".join(f'<p class="notice">{safe(each)}</p>' for each in found.notices)
     facts = "".join(f"<li>{safe(each)}</li>" for each in _lines(found))
     stranded = _html(["workload", "user", "phase", "GPU time", "energy"], _stranded(found), 3)
+    held = stranded if found.stranded else '<p class="quiet">There were none.</p>'
     body = (
         "<header><h1>Unused capacity</h1>"
         f'<p class="quiet">{safe(_period(found))}</p></header>{loud}'
@@ -115,7 +116,7 @@ def as_html(found: Capacity) -> bytes:
         f"{safe(found.zone.name)}: what 95 % of the slots draw at most, and what is then free "
         f'below the budget.</p><div class="wide">{_plot(found)}</div>{_LEGEND}</section>'
         "<section><h2>Held without working</h2><p>Reservations whose work was at most "
-        f"{STRANDED_PERCENT} % of what they were charged.</p>{stranded}</section>"
+        f"{STRANDED_PERCENT} % of what they were charged.</p>{held}</section>"
     )
     return document("Unused capacity", body)
 

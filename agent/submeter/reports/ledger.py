@@ -8,7 +8,7 @@ from submeter.footprint.rates import Schedule
 from submeter.ledger.book import SYNCED_FROM_S
 from submeter.ledger.pieces import Piece
 from submeter.ledger.reader import Reader, Total, open_reader
-from submeter.reports.calendar import UNITS, Bucket, buckets, edges, timeline_unit
+from submeter.reports.calendar import Bucket, bucket_unit, buckets, edges
 from submeter.reports.question import Question
 from submeter.reports.record import Origin, Report
 from submeter.reports.tally import Tally
@@ -61,8 +61,7 @@ def _buckets(question: Question, since_s: int, until_s: int, totals: list[Total]
     """The stretches of time to tell apart, only where the ledger can have rows."""
     begin_s = max(since_s, SYNCED_FROM_S, min((total.first_s for total in totals), default=0))
     end_s = min(until_s, max((total.last_s for total in totals), default=0))
-    wanted = {question.unit, timeline_unit(begin_s, end_s) if question.timeline else None}
-    unit = next((unit for unit in UNITS if unit in wanted), None)
+    unit = bucket_unit(question.unit, begin_s, end_s, timeline=question.timeline)
     if unit is None or end_s <= begin_s:
         return []
     return buckets(unit, begin_s, end_s, question.zone)

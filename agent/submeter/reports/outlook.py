@@ -1,6 +1,7 @@
 """A fleet and the published estimates in, JSON and a table of them side by side out."""
 
 import json
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from submeter.columns import columns, folded
@@ -110,7 +111,7 @@ def as_table(outlook: Outlook, width: int | None = None) -> bytes:
     lines += ["", "To compare with", ""]
     rows = [["TWh", "year", *(["fleet ÷ it"] if outlook.fleet else []), "what", "source"]]
     for other in outlook.published.comparators:
-        ratio = [] if outlook.fleet is None else [f"{outlook.fleet.twh_per_year / other.twh:.3g}"]
+        ratio = [] if outlook.fleet is None else [plainly(outlook.fleet.twh_per_year / other.twh)]
         name = f"{other.name}{'' if other.first_hand else QUOTED}"
         rows.append([f"{other.twh:,.1f}", str(other.year), *ratio, name, other.source])
     if width is not None and width < _WIDE:
@@ -136,16 +137,38 @@ def fleet_lines(outlook: Outlook) -> list[str]:
             lines.append("! Simulated boards: no real electricity was metered.")
     if fleet is None:
         return [*lines, "No fleet: say --servers and --watts-per-server to have one scaled up."]
-    lines.append(f"fleet: {fleet.twh_per_year:,.4g} TWh a year, {fleet.gigawatts:,.4g} GW")
-    if fleet.uncertainty is not None:
-        low, high = fleet.range_twh
-        lines.append(f"  ± {100 * fleet.uncertainty:g} % as given: {low:,.4g} to {high:,.4g} TWh")
-    lines.append(f"  = {FORMULA}")
+    size, unit = _unit(fleet.twh_per_year)
+    gigawatts, watts = _unit(fleet.gigawatts)
     lines.append(
-        f"  {fleet.servers:,.10g} servers of {fleet.watts_per_server:,.6g} W ({fleet.source}), "
+        f"fleet: {plainly(fleet.twh_per_year / size)} {unit}Wh a year, "
+        f"{plainly(fleet.gigawatts / gigawatts)} {_SMALLER[watts]}W"
+    )
+    if fleet.uncertainty is not None:
+        low, high = (plainly(end / size) for end in fleet.range_twh)
+        lines.append(f"  ± {100 * fleet.uncertainty:g} % as given: {low} to {high} {unit}Wh")
+    lines.append(f"  = {FORMULA}")
+    servers = "server" if fleet.servers == 1 else "servers"
+    lines.append(
+        f"  {fleet.servers:,.10g} {servers} of {fleet.watts_per_server:,.6g} W ({fleet.source}), "
         f"idle {fleet.idle_watts:,.6g} W, utilisation {fleet.utilisation:g}, PUE {fleet.pue:g}"
     )
     return lines
+
+
+def plainly(value: float) -> str:
+    """Four digits that say something, and no powers of ten."""
+    return f"{Decimal(f'{value:.4g}'):,f}"
+
+
+_UNITS: Final = ((1.0, "T"), (1e-3, "G"), (1e-6, "M"), (1e-9, "k"))
+_SMALLER: Final = {"T": "G", "G": "M", "M": "k", "k": ""}  # a thousandth
+
+
+def _unit(tera: float) -> tuple[float, str]:
+    """The prefix that suits it: one server isn't shown in TWh."""
+    return next(
+        (each for each in _UNITS if abs(tera) >= each[0]), _UNITS[-1] if tera else _UNITS[0]
+    )
 
 
 def inference_line(outlook: Outlook) -> str:

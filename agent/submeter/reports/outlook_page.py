@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from submeter.footprint.fleet import FORMULA
 from submeter.footprint.outlooks import Comparator, Estimate
-from submeter.reports.outlook import Outlook, fleet_lines, inference_line, inputs_text
+from submeter.reports.outlook import Outlook, fleet_lines, inference_line, inputs_text, plainly
 from submeter.reports.presentations._document import document
 from submeter.reports.presentations._plots import safe
 
@@ -66,7 +66,8 @@ def _shape(bar: _Bar, y: int, most: float) -> str:
     begin = 0.0 if bar.low == bar.high else bar.low
     wide = max((bar.high - begin) * per_twh, 1.0)
     x = _LEFT + begin * per_twh
-    figure = f"{bar.high:.3g}" if bar.low == bar.high else f"{bar.low:.3g}–{bar.high:.3g}"
+    ends = dict.fromkeys((f"{bar.low:.3g}", f"{bar.high:.3g}"))
+    figure = "–".join(plainly(float(end)) for end in ends)
     return (
         f"<g><title>{safe(bar.name)}: {figure} TWh</title>"
         f'<text x="{_LEFT - 8}" y="{y + 17}" text-anchor="end">{safe(bar.name)}</text>'
@@ -102,7 +103,7 @@ def _comparators(outlook: Outlook) -> str:
     lines = "".join(
         f'<tr><td>{safe(each.name)}</td><td class="n">{each.twh:,.1f}</td>'
         f'<td class="n">{each.year}</td><td class="n">'
-        f"{'–' if outlook.fleet is None else f'{outlook.fleet.twh_per_year / each.twh:.3g}'}</td>"
+        f"{'–' if outlook.fleet is None else plainly(outlook.fleet.twh_per_year / each.twh)}</td>"
         f'<td class="wider">{safe(each.source)}{_read(each)}</td></tr>'
         for each in outlook.published.comparators
     )

@@ -17,7 +17,7 @@ from submeter.ledger.pieces import Piece
 from submeter.ledger.records import Gpu, Series
 from submeter.model import Account, Component, Method, Owner, Phase
 from submeter.reports._server import PATIENCE_S, Answer, QueryFailed, Server, Value, server
-from submeter.reports.calendar import UNITS, Bucket, buckets, timeline_unit
+from submeter.reports.calendar import UNITS, Bucket, bucket_unit, buckets
 from submeter.reports.question import Question
 from submeter.reports.record import Origin, Quality, Report
 from submeter.reports.tally import Tally
@@ -151,8 +151,7 @@ def _buckets(question: Question, since_s: int, until_s: int) -> list[Bucket]:
             "--by: the metrics have the method by gpu and time only; "
             f"leave out {', '.join(sorted(others))}, or ask a ledger"
         )
-    wanted = {question.unit, timeline_unit(since_s, until_s) if question.timeline else None}
-    unit = next((unit for unit in UNITS if unit in wanted), None)
+    unit = bucket_unit(question.unit, since_s, until_s, timeline=question.timeline)
     return [] if unit is None else buckets(unit, since_s, until_s, question.zone)
 
 

@@ -10,7 +10,7 @@ import pytest
 from submeter.cli import main
 from submeter.footprint.fleet import Fleet, Measured
 from submeter.footprint.outlooks import outlooks, read_at_source
-from submeter.reports.outlook import Outlook, as_json, schema
+from submeter.reports.outlook import Outlook, as_json, fleet_lines, plainly, schema
 from submeter.reports.outlook_page import as_html
 
 PUBLISHED = {
@@ -121,6 +121,27 @@ def test_the_command_as_a_page(tmp_path: Path) -> None:
     text = page.read_text()
     assert "<script" not in text
     assert re.search(r"this fleet</text><rect", text)
+
+
+@pytest.mark.parametrize(
+    ("servers", "said"),
+    [
+        (1, "fleet: 89.35 MWh a year, 10.2 kW"),
+        (20_000, "fleet: 1.787 TWh a year, 204 MW"),
+        (1e9, "fleet: 89,350 TWh a year, 10,200 GW"),
+        (0, "fleet: 0 TWh a year, 0 GW"),
+    ],
+)
+def test_a_fleet_is_said_in_a_unit_that_suits_it(servers: float, said: str) -> None:
+    fleet = Fleet(servers, 10_200)
+    lines = fleet_lines(Outlook(outlooks(), fleet))
+    assert lines[0] == said
+
+
+def test_no_figure_for_people_has_powers_of_ten() -> None:
+    assert [plainly(each) for each in (4.59e-05, 0.0367, 1.5, 85.41, 24_398.0)] == [
+        *("0.0000459", "0.0367", "1.5", "85.41", "24,400")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,15 @@ def test_it_is_one_file_without_script_and_without_a_host(small: Path) -> None:
     assert not re.search(r"https?://|url\(|@import", text)
 
 
+@pytest.mark.parametrize(
+    ("by", "unit"), [("hour", "hour"), ("day", "hour"), ("month", "hour"), ("workload", "hour")]
+)
+def test_the_plot_says_what_its_bars_are(small: Path, by: str, unit: str) -> None:
+    """A plot of a day has a bar an hour, whatever the lines below it are by."""
+    text = page(small, by)
+    assert f"One bar for every {unit} in Europe/Berlin" in text
+
+
 @pytest.mark.threat("T7")
 def test_the_policy_allows_its_own_style_sheet_and_nothing_else(small: Path) -> None:
     text = page(small)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from submeter.model import Method, Phase
-from submeter.reports.calendar import timeline_unit
+from submeter.reports.calendar import bucket_unit
 from submeter.reports.presentations import _work
 from submeter.reports.presentations._amounts import cells, columns_of, factor_lines, text
 from submeter.reports.presentations._document import document
@@ -89,7 +89,8 @@ def _timeline(report: Report) -> str:
     if not report.timeline:
         return ""
     first, last = report.timeline[0].bucket, report.timeline[-1].bucket
-    unit = report.question.unit or timeline_unit(first.start_s, last.end_s)
+    unit = bucket_unit(report.question.unit, first.start_s, last.end_s, timeline=True)
+    assert unit is not None
     legend = _legend(report.phase_uj, "phase", {phase: PHASES[phase].name for phase in Phase})
     return (
         "<section><h2>Energy by phase over time</h2>"

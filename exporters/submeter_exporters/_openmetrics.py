@@ -25,7 +25,7 @@ OPENMETRICS_TYPE: Final = "application/openmetrics-text; version=1.0.0; charset=
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _ESCAPES = str.maketrans({**UNSAFE, "\\": r"\\", '"': r"\"", "\n": r"\n"})
-_KNOWN_SERIES = 1 << 14  # some times the default max_series; a series is about 300 bytes here
+_SPARE_SERIES = 64
 
 
 def render(
@@ -42,9 +42,9 @@ def render(
         seen.add(family.name)
         parts.append(_head(family, openmetrics=openmetrics, foreign=foreign))
         if family.kind is Kind.HISTOGRAM:
-            parts.extend(_histogram_lines(family))
+            parts.append("".join(_histogram_lines(family)))
         else:
-            parts.extend(_sample_lines(family))
+            parts.append("".join(_sample_lines(family)))  # a family's lines at a time: less memory
     if openmetrics:
         parts.append("# EOF\n")
     return "".join(parts).encode()
@@ -92,14 +92,17 @@ def _all_series(family: Family) -> list[str]:
     """What stands before each sample's value, in the samples' order."""
     name, names = family.name, family.label_names
     known = _known_series(name, names)
-    if len(known) > _KNOWN_SERIES:
-        known.clear()
     series = []
     for labels, _ in family.samples:
         start = known.get(labels)
         if start is None:
             start = known[labels] = _series(name, names, labels)
         series.append(start)
+    if len(known) > 2 * len(series) + _SPARE_SERIES:  # of processes that came and went
+        known.clear()
+        known.update(
+            (labels, start) for (labels, _), start in zip(family.samples, series, strict=True)
+        )
     return series
 
 

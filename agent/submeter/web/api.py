@@ -5,7 +5,7 @@ doesn't say is null.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -37,22 +37,31 @@ def snapshot_json(snapshot: Snapshot) -> bytes:
         "power_budget_watts": _watts(snapshot.power_budget_mw),
         "power_budget_doubt": doubt(snapshot.power_budget_mw, snapshot.gpus),
         "folded_series": snapshot.folded_series,
-        "gpus": [_gpu(gpu) for gpu in snapshot.gpus],
-        "energy": [
+    }
+    arrays: dict[str, Iterable[object]] = {
+        "gpus": map(_gpu, snapshot.gpus),
+        "energy": (
             {**_account(account), "joules": decimal(energy_uj, _MICRO)}
             for account, energy_uj in snapshot.energy_uj.items()
-        ],
-        "power": [
+        ),
+        "power": (
             {**_account(account), "watts": _watts(value_mw)}
             for account, value_mw in snapshot.power_mw.items()
-        ],
-        "work": [
+        ),
+        "work": (
             {**owner._asdict(), "unit": unit, "amount": amount}
             for (owner, unit), amount in snapshot.done.items()
-        ],
-        "work_servers": [each._asdict() for each in snapshot.work_servers],
+        ),
+        "work_servers": (each._asdict() for each in snapshot.work_servers),
     }
-    return json.dumps(_clean(content), separators=(",", ":")).encode()
+    members = [f'"{name}":{_text(value)}' for name, value in content.items()]
+    # One by one: thousands of accounts as objects at once are megabytes, and holes afterwards.
+    members += [f'"{name}":[{",".join(map(_text, each))}]' for name, each in arrays.items()]
+    return f"{{{','.join(members)}}}".encode()
+
+
+def _text(value: object) -> str:
+    return json.dumps(_clean(value), separators=(",", ":"))
 
 
 def _gpu(gpu: GpuState) -> dict[str, Any]:

@@ -41,7 +41,7 @@ test-real: $(VENV)/.installed-dev ## with a real Podman, Slurm and codecarbon, a
 	    apt-get -qq -y --no-install-recommends --download-only --reinstall \
 	        -o Dir::Cache::archives=$(REAL)/debs install podman runc slurmctld slurmd munge slurm-client && \
 	    for each in $(REAL)/debs/*.deb; do dpkg-deb -x $$each $(REAL) || exit 1; done; }
-	@test -d $(REAL)/codecarbon || $(PIP) install --target $(REAL)/codecarbon 'codecarbon>=3.3,<3.4'
+	@test -d $(REAL)/codecarbon || $(PIP) install --require-hashes --target $(REAL)/codecarbon -r locks/carbon.txt
 	PYTHONPATH=$(REAL)/codecarbon $(BIN)/pytest tests/exporters/test_codecarbon.py \
 	    tests/agent/footprint/test_grid.py
 	SUBMETER_REAL_TOOLS=$(REAL) $(BIN)/pytest tests/e2e/test_real_managers.py $(ARGS)
@@ -78,7 +78,7 @@ EXTRAS ?=
 BUNDLE := build/bundle
 
 wheels: | $(BIN)/python ## dist/wheels: submeter and what it needs, to install where there is no network
-	$(PIP) wheel --wheel-dir dist/wheels '.$(if $(EXTRAS),[$(EXTRAS)])'
+	@PIP='$(PIP)' EXTRAS='$(EXTRAS)' deploy/install/wheels.sh dist/wheels
 
 bundle: | $(BIN)/python ## build/bundle: all that a node with Python 3.11 needs; its install.sh installs it
 	@PIP='$(PIP)' WHEELS='$(WHEELS)' EXTRAS='$(EXTRAS)' deploy/install/bundle.sh '$(BUNDLE)'
@@ -176,15 +176,39 @@ $(BIN)/python:
 	    exit 1; }
 
 # Installed anew when the packaging changes, or what is compiled, if there is a C compiler; all
-# other code is used from where it is.
+# other code is used from where it is. LOCKED=0 takes the newest that pyproject.toml admits instead
+# of what locks/ names by hash.
+LOCKED ?= 1
+export LOCKED
 BUILT_FROM := pyproject.toml hatch_build.py agent/submeter/ticking/ticking.c
-$(VENV)/.installed: $(BUILT_FROM) | $(BIN)/python
+$(VENV)/.installed: $(BUILT_FROM) locks/build.txt locks/agent.txt | $(BIN)/python
+ifeq ($(LOCKED),1)
+	$(PIP) install --require-hashes -r locks/build.txt -r locks/agent.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+else
 	$(PIP) install --editable .
+endif
 	@touch $@
 
-$(VENV)/.installed-dev: $(BUILT_FROM) | $(BIN)/python
+$(VENV)/.installed-dev: $(BUILT_FROM) locks/dev.txt | $(BIN)/python
+ifeq ($(LOCKED),1)
+	$(PIP) install --require-hashes -r locks/dev.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+else
 	$(PIP) install --editable '.[dev]'
+endif
 	@touch $@ $(VENV)/.installed
+
+.PHONY: lock audit sbom
+lock: $(VENV)/.installed-dev ## writes locks/ anew: the newest of everything that pyproject.toml admits
+	@$(BIN)/python -c 'import uv' 2>/dev/null || $(PIP) install 'uv>=0.9'
+	PYTHONPATH=reliability $(BIN)/python -m submeter_supply.locks
+
+audit: $(VENV)/.installed-dev ## asks osv.dev about what the locks name; ARGS='--advisories DIR' without a network
+	@PYTHONPATH=reliability $(BIN)/python -m submeter_supply.audit $(ARGS)
+
+sbom: bundle $(VENV)/.installed-dev ## build/submeter.cdx.json: what the bundle, and so the image, is made of
+	@PYTHONPATH=reliability $(BIN)/python -m submeter_supply.sbom $(BUNDLE)/lib build/submeter.cdx.json
 
 # A real Prometheus for the tests, unpacked beside the virtual environment: nothing is installed
 # on the machine and no service started. Without it those tests are skipped, and say so; in CI

@@ -81,7 +81,7 @@ def _assert_humble(pod: dict[str, Any]) -> None:
     assert "add" not in agent["securityContext"]["capabilities"]
 
 
-@pytest.mark.threat("T21")
+@pytest.mark.threat("T21", "T32")
 def test_the_plain_manifest_asks_for_little() -> None:
     pod = _pod(_plain())
     _assert_humble(pod)

@@ -54,6 +54,7 @@ def _base(buildah: Callable[..., str], rootfs: Path) -> None:
     buildah("commit", "--quiet", container, BASE)
 
 
+@pytest.mark.threat("T32")
 def test_the_image(buildah: Callable[..., str], rootfs: Path, tmp_path: Path) -> None:
     subprocess.run(["make", "-C", CHECKOUT, "bundle"], check=True, capture_output=True)
     _base(buildah, rootfs)

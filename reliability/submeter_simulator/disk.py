@@ -241,6 +241,7 @@ class FailingDisk:
     def _made_durable(self, handle: int, inode: int) -> None:
         if _path_of(handle).is_dir():
             self._listings = [self._listing()]
+            self._forget()
             return
         size = os.fstat(handle).st_size
         again = self._real["open"](f"/proc/self/fd/{handle}", os.O_RDONLY)
@@ -252,6 +253,13 @@ class FailingDisk:
         if inode in self._cursed and content[: len(before)] == before:
             content = before  # the system thinks that the lost part is on the disk
         self._synced[inode] = content
+
+    def _forget(self) -> None:
+        """Files whose names are gone for good, whatever happens: a year deletes gigabytes."""
+        left = {*self._listings[0].values(), *(os.fstat(each).st_ino for each in self._handles)}
+        self._synced = {inode: text for inode, text in self._synced.items() if inode in left}
+        self._gone = {inode: text for inode, text in self._gone.items() if inode in left}
+        self._cursed &= left
 
     def _ftruncate(self, handle: int, length: int) -> None:
         if handle not in self._handles:

@@ -4,6 +4,7 @@ const WINDOW_MS = 60000;
 const BEHIND_MS = 2200; // what is shown is so old, so that a line grows evenly though events come in batches
 const KEEP = 12000; // values: a minute at 100 Hz, and some
 const GAP_MS = 5000;
+const ANEW_MS = 5000; // so far back no reading is late any more: it is of another clock, or of a minute told again
 const FONT = "11px system-ui, sans-serif";
 
 const colours = new Map(); // asking the style sheet sixty times a second would cost more than drawing
@@ -59,7 +60,7 @@ export class Trace {
   // Whether a value of that moment is news: later by so much, or the agent's clock began anew.
   wants(at, grain = 0) {
     const last = this.times.at(-1);
-    return last === undefined || at < last - 1000 || (at > last && at >= last + grain);
+    return last === undefined || at < last - ANEW_MS || (at > last && at >= last + grain);
   }
 
   add(at, value) {

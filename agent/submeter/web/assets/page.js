@@ -27,6 +27,7 @@ function morph(old, fresh) {
     if (old.data !== fresh.data) old.data = fresh.data;
     return;
   }
+  if (old.isEqualNode(fresh)) return; // most of it; the browser knows that sooner than a walk
   if (old.classList.contains("throttle")) noteThrottling(old, fresh);
   for (const { name, value } of fresh.attributes) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);

@@ -34,17 +34,24 @@ test: lint tools ## everything that needs no GPU: lint, types, import rules, all
 # Real container and batch managers, unpacked beside the virtual environment: 27 MB, nothing is
 # installed. Their tests run as root and start Podman, munged, slurmctld and slurmd for a moment.
 REAL := $(TOOLS)/real
-test-real: $(VENV)/.installed-dev ## with a real Podman, Slurm and codecarbon, as root on Debian
+test-real: $(VENV)/.installed-dev ## with a real Podman, Slurm, codecarbon and docker-compose, as root on Debian
 	@mkdir -p $(REAL)/debs
 	@test -x $(REAL)/usr/bin/podman || { \
 	    apt-get -qq update && \
 	    apt-get -qq -y --no-install-recommends --download-only --reinstall \
 	        -o Dir::Cache::archives=$(REAL)/debs install podman runc slurmctld slurmd munge slurm-client && \
 	    for each in $(REAL)/debs/*.deb; do dpkg-deb -x $$each $(REAL) || exit 1; done; }
+	@test -x $(REAL)/usr/bin/docker-compose || { \
+	    apt-get -qq update && \
+	    apt-get -qq -y --no-install-recommends --download-only --reinstall \
+	        -o Dir::Cache::archives=$(REAL)/debs install docker-compose && \
+	    for each in $(REAL)/debs/docker-compose_*.deb $(REAL)/debs/python3-*.deb; do \
+	        dpkg-deb -x $$each $(REAL) || exit 1; done; }
 	@test -d $(REAL)/codecarbon || $(PIP) install --require-hashes --target $(REAL)/codecarbon -r locks/carbon.txt
 	PYTHONPATH=$(REAL)/codecarbon $(BIN)/pytest tests/exporters/test_codecarbon.py \
 	    tests/agent/footprint/test_grid.py
-	SUBMETER_REAL_TOOLS=$(REAL) $(BIN)/pytest tests/e2e/test_real_managers.py $(ARGS)
+	SUBMETER_REAL_TOOLS=$(REAL) $(BIN)/pytest tests/e2e/test_real_managers.py \
+	    tests/deploy/test_fleet.py $(ARGS)
 
 test-ledger: $(VENV)/.installed-dev ## 1,000 kills, every byte of a ledger flipped, every length: 10 minutes
 	SUBMETER_TEST_ALL=1 $(BIN)/pytest tests/e2e/test_kill.py tests/agent/ledger tests/agent/reports/test_calendar.py $(ARGS)

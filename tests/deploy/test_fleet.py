@@ -1,5 +1,6 @@
 """What deploy/fleet ships: configurations that Prometheus takes, a trial whose files are there."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ COMPOSE = yaml.safe_load((FLEET / "compose.yml").read_text(encoding="utf-8"))
 
 @pytest.mark.parametrize("name", [
     "prometheus-to-victoriametrics", "prometheus-to-mimir", "prometheus-for-thanos",
+    "prometheus-agent", "compose-prometheus",
 ])  # fmt: skip
 def test_promtool_takes_the_configuration(name: str, tmp_path: Path) -> None:
     promtool = shutil.which("promtool")
@@ -33,11 +35,33 @@ def test_promtool_takes_the_configuration(name: str, tmp_path: Path) -> None:
     config.write_text(text, encoding="utf-8")
     (tmp_path / "submeter").mkdir()
     (tmp_path / "submeter/rack-1.json").write_text('[{"targets": ["node-1:10046"]}]')
-    run = subprocess.run(
-        [promtool, "check", "config", str(config)], capture_output=True, text=True, check=False
-    )
+    (tmp_path / "rules").symlink_to(ROOT / "deploy/prometheus/rules")
+    has_rules = "rule_files" in text  # an agent evaluates none, and refuses a file with some
+    command = [promtool, "check", "config", *(() if has_rules else ("--agent",)), str(config)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "rule files found" in run.stdout
+    assert ("rule files found" in run.stdout) is has_rules
+
+
+def test_compose_takes_the_trial(tmp_path: Path) -> None:
+    """Debian's docker-compose, 1.29, refuses every key that it doesn't know; it needs no daemon."""
+    tools = Path(os.environ.get("SUBMETER_REAL_TOOLS", "/nonexistent"))
+    compose = tools / "usr/bin/docker-compose"
+    if not compose.is_file():
+        pytest.skip("no docker-compose unpacked: `make test-real`")
+    command = ["/usr/bin/python3", str(compose), "-f", "FILE", "config", "--services"]
+    environ = {**os.environ, "PYTHONPATH": str(tools / "usr/lib/python3/dist-packages")}
+
+    def check(file: Path) -> "subprocess.CompletedProcess[str]":
+        command[3] = str(file)
+        return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+    run = check(FLEET / "compose.yml")
+    assert run.returncode == 0, run.stderr
+    assert set(run.stdout.split()) == set(COMPOSE["services"])
+    wrong = tmp_path / "compose.yml"
+    wrong.write_text((FLEET / "compose.yml").read_text().replace("read_only:", "read_onli:"))
+    assert "read_onli" in check(wrong).stderr
 
 
 def test_every_file_of_the_trial_is_there() -> None:

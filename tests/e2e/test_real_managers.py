@@ -36,7 +36,7 @@ EPILOG = Path(__file__).parents[2] / "deploy/slurm/epilog"
 TOOLS = Path(os.environ.get("SUBMETER_REAL_TOOLS", "/nonexistent"))
 LIBRARIES = TOOLS / "usr/lib/x86_64-linux-gnu"
 SLURM = LIBRARIES / "slurm-wlm"
-JOB_S = "47.25"  # a length that nobody else sleeps
+JOB_S = "247.25"  # longer than a slow machine takes; a length that nobody else sleeps
 
 
 @pytest.fixture(autouse=True)

@@ -51,6 +51,16 @@ class Mutant(NamedTuple):
     wrong: str
     source: str
 
+    @property
+    def file(self) -> str:
+        """Below agent/submeter."""
+        return self.path.as_posix().rpartition("agent/submeter/")[2]
+
+    @property
+    def place(self) -> str:
+        """File and line."""
+        return f"{self.file}:{self.line}"
+
 
 def count(path: Path) -> int:
     """How many mutants a file has."""
@@ -77,11 +87,22 @@ def _places(tree: ast.Module) -> Iterator[tuple[int, _Wrong]]:
         if not isinstance(function, ast.FunctionDef):
             continue
         for statement in function.body:
-            for node in ast.walk(statement):
-                if isinstance(node, ast.FunctionDef | ast.Raise | ast.Assert):
-                    continue
+            for node in _computed(statement):
                 yield from ((node.lineno, each) for each in _wrongs(node))  # type: ignore[attr-defined]
         yield from _omissions(function)
+
+
+def _computed(node: ast.AST) -> Iterator[ast.AST]:
+    """A statement's parts: not what errors say, what types are, or functions within, whose turn
+    comes by itself."""
+    if isinstance(node, ast.FunctionDef | ast.Raise | ast.Assert):
+        return
+    yield node
+    for name, child in ast.iter_fields(node):
+        if name != "annotation":
+            for each in child if isinstance(child, list) else [child]:
+                if isinstance(each, ast.AST):
+                    yield from _computed(each)
 
 
 def _wrongs(node: ast.AST) -> Iterator[_Wrong]:
@@ -91,8 +112,10 @@ def _wrongs(node: ast.AST) -> Iterator[_Wrong]:
         yield partial(setattr, node, "op", _OPERATORS[type(node.op)]())
     elif isinstance(node, ast.BoolOp):
         yield partial(setattr, node, "op", ast.Or() if isinstance(node.op, ast.And) else ast.And())
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         yield partial(setattr, node, "op", ast.UAdd())
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        yield partial(setattr, node, "operand", ast.UnaryOp(ast.Not(), node.operand))
     elif isinstance(node, ast.IfExp):
         yield partial(setattr, node, "test", ast.UnaryOp(ast.Not(), node.test))
     elif isinstance(node, ast.Name) and node.id in _NAMES:
@@ -117,7 +140,11 @@ def _constants(node: ast.Constant) -> Iterator[_Wrong]:
 
 def _omissions(function: ast.FunctionDef) -> Iterator[tuple[int, _Wrong]]:
     """Statements whose value nobody takes, left out one at a time; not text, not logging."""
+    inner = [each for each in ast.walk(function) if isinstance(each, ast.FunctionDef)][1:]
+    theirs = {id(node) for each in inner for node in ast.walk(each)}
     for parent in ast.walk(function):
+        if id(parent) in theirs:
+            continue
         for name in ("body", "orelse", "finalbody"):
             block = getattr(parent, name, None)
             if not isinstance(block, list):

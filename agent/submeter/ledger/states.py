@@ -5,6 +5,8 @@ import json
 from submeter.ledger.rows import NONSENSE, BadRow, canonical
 from submeter.model import CounterState, MeterState
 
+_MARK = (5, 6)  # numbers in a mark of a counter: older agents' lack the last one
+
 
 def state_text(state: MeterState) -> str:
     """A meter's state as `canonical` has it. Written every second for each GPU, hence by hand
@@ -23,9 +25,18 @@ def parse_state(text: str) -> MeterState | None:
         return None
     try:
         end_ns, read_ns, known_ns, counter = json.loads(text)
+        _require_whole(end_ns, read_ns, known_ns)
         if counter is not None:
-            marks = tuple(tuple(mark) for mark in counter[-1])
-            counter = CounterState._make([*counter[:-1], marks])
+            *numbers, marks = counter
+            _require_whole(*numbers, *(value for mark in marks for value in mark))
+            if any(len(mark) not in _MARK for mark in marks):
+                raise ValueError("a mark of another length")
+            counter = CounterState._make([*numbers, tuple(map(tuple, marks))])
         return MeterState(end_ns, read_ns, known_ns, counter)
     except NONSENSE as error:
         raise BadRow(f"unreadable state of a meter: {error}") from error
+
+
+def _require_whole(*values: object) -> None:
+    if not all(type(value) is int for value in values):
+        raise ValueError("whole numbers are expected")

@@ -152,9 +152,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         self._name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         self._mutant = mutant
 
-    def find_spec(
-        self, fullname: str, path: object = None, target: object = None  # noqa: ARG002
-    ) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(self, fullname: str, *_where: object) -> importlib.machinery.ModuleSpec | None:
         if fullname != self._name:
             return None
         file = str(self._mutant.path)

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from submeter_reliability import mutants
+from submeter_reliability import equivalents, mutants, mutating
 from submeter_reliability.catalogue import ROOT
-from submeter_reliability.measures import mutation
 
 SOURCE = '''
 """A module."""
@@ -46,7 +45,39 @@ def test_every_thing_that_can_be_wrong_and_one_at_a_time(tmp_path: Path) -> None
 
 
 def test_the_rooms_have_mutants_and_their_tests_exist() -> None:
-    for room, tests in mutation.TESTS.items():
-        assert len(mutation.places(room)) > 300
+    for room, tests in mutating.TESTS.items():
+        assert len(mutating.places(room)) > 300
         for test in tests:
             assert (ROOT / test).exists()
+
+
+def test_what_is_said_to_be_equivalent_is_there() -> None:
+    made = [
+        mutants.make(*place)
+        for file in {each.file for each in equivalents.load()}
+        for place in (
+            (ROOT / "agent/submeter" / file, number)
+            for number in range(mutants.count(ROOT / "agent/submeter" / file))
+        )
+    ]
+    for each in equivalents.load():
+        assert any(map(each.is_of, made)), each
+        assert each.why
+
+
+def test_types_errors_and_functions_within_are_not_counted_twice(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(
+        "def outer(a):\n"
+        "    b: int | None = a\n"
+        "    if not b:\n"
+        "        raise ValueError(a + 1)\n"
+        "    def inner():\n"
+        "        return 3\n"
+        "    return inner\n"
+    )
+    made = [mutants.make(path, number) for number in range(mutants.count(path))]
+    assert [(each.right, each.wrong) for each in made] == [
+        ("if not b:", "if not not b:"),
+        ("return 3", "return 4"),
+    ]

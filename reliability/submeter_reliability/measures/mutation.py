@@ -1,24 +1,18 @@
 """Mistakes put into metering, attribution and ledger, one at a time: how many do the tests see?
 
 A sample, the same number from each room; another one each time. Which were not seen is printed.
+What makes no difference is in reliability/equivalents.toml, and is not drawn.
 """
 
+import json
 import os
-import random
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Final
 
-from submeter_reliability import mutants
 from submeter_reliability.catalogue import ROOT
-from submeter_reliability.figures import Figure
-from submeter_reliability.mutants import Mutant
+from submeter_reliability.figures import Figure, Unavailable
 
 FIGURES: Final = (
     Figure(
@@ -30,67 +24,23 @@ FIGURES: Final = (
 )
 MINUTES: Final = 20
 
-_EACH: Final = int(os.environ.get("SUBMETER_MUTANTS", "30"))
-_WORKERS: Final = 2
-_TOO_LONG_S: Final = 900  # a mutant that never ends is seen, too; machines may be busy
-TESTS: Final[Mapping[str, Sequence[str]]] = {
-    "metering": (
-        "tests/agent/metering",
-        "tests/properties/test_meter_properties.py",
-        "tests/properties/test_conservation.py",
-    ),
-    "attribution": ("tests/agent/attribution", "tests/properties/test_split_properties.py"),
-    "ledger": ("tests/agent/ledger", "tests/properties/test_ledger_properties.py"),
-}
-
 
 def measure() -> Mapping[str, float]:
-    """Runs each room's tests once for each mutant, without the slow ones."""
-    rng = random.SystemRandom()
-    chosen = [
-        (room, mutants.make(*place)) for room in TESTS for place in rng.sample(places(room), _EACH)
-    ]
-    rng.shuffle(chosen)
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        killed = list(pool.map(lambda each: _is_killed(*each), chosen))
-    return {"mutants": len(killed), "mutants_killed_percent": 100 * sum(killed) / len(killed)}
-
-
-def places(room: str) -> list[tuple[Path, int]]:
-    """Where a mistake can be made in a room: file, and the number of the mistake in it."""
-    files = sorted((ROOT / "agent/submeter" / room).rglob("*.py"))
-    return [(path, number) for path in files for number in range(mutants.count(path))]
-
-
-def _is_killed(room: str, mutant: Mutant) -> bool:
-    with tempfile.TemporaryDirectory(prefix="mutant-") as scratch:
-        package = Path(scratch) / "submeter"
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "agent/submeter", package, ignore=ignored)
-        within = mutant.path.relative_to(ROOT / "agent/submeter")
-        (package / within).write_text(mutant.source, encoding="utf-8")
-        run = partial(_fails, Path(scratch))
-        killed = any(run(test) for test in TESTS[room])
-    if not killed:
-        print(f"{within}:{mutant.line}: not seen: {mutant.right}  =>  {mutant.wrong}", flush=True)
-    return killed
-
-
-def _fails(sources: Path, test: str) -> bool:
-    command = [
-        *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"),
-        *("-m", "not slow", "-o", "timeout=600", test),
-    ]
-    environment = {**os.environ, "CI": "true", "PYTHONPATH": str(sources)}
-    try:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            timeout=_TOO_LONG_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return True
-    return done.returncode != 0
+    """Raises Unavailable where the tests fail without any mistake."""
+    done = subprocess.run(
+        [sys.executable, "-m", "submeter_reliability.mutating"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "reliability")},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    *survivors, last = done.stdout.splitlines() or [""]
+    print(*survivors, sep="\n", flush=True)
+    if done.returncode:
+        raise Unavailable("the tests of a room fail as it is")
+    found = json.loads(last)
+    return {
+        "mutants": found["mutants"],
+        "mutants_killed_percent": 100 * found["killed"] / found["mutants"],
+    }

@@ -299,6 +299,10 @@ class DurableLedger:
 
     def _admit(self, account: Account, method: Method) -> Series:
         """Sticky admission: an account that is shown stays, so joules never move."""
+        gpu = self._books[account.gpu_uuid].gpu.id
+        back = self._names.back(account, method, gpu, self._number)
+        if back is not None:
+            return back
         if self._names.count >= MOST_SERIES and account.owner.workload != OTHER:
             owner = Owner(account.owner.phase, workload=OTHER)
             account = account._replace(owner=owner)
@@ -309,7 +313,6 @@ class DurableLedger:
         free = len(accounts) < self._max_series or account.owner.phase in Ledger.ALWAYS_ADMITTED
         shown = int(account in accounts or free)
         self._loaded.series_count += 1
-        gpu = self._books[account.gpu_uuid].gpu.id
         series = Series(self._loaded.series_count, gpu, account, method, shown)
         self._names.know(series, self._number)
         self._chain("series", series_values(series))

@@ -2,16 +2,18 @@
 
 Where jobs come and go under ever new names, most series are beyond ``max_series``: metrics have
 them under "(other)", and only the file has them by name. Their history is in the file; in memory
-they are for as long as somebody books to them. Who comes back after that gets another series of the
-same name, which reports add up.
+they are for as long as somebody books to them. Of who left, a digest stays, so that a job that runs
+every hour goes on with the series that it has, and doesn't use up what there may be of them.
 """
 
 from collections.abc import Collection
+from hashlib import blake2b
 from typing import Final
 
 from submeter.ledger.live import Live
 from submeter.ledger.memory import OTHER
 from submeter.ledger.records import Series
+from submeter.ledger.rows import canonical
 from submeter.model import Account, Method, Owner
 
 IDLE: Final = 600
@@ -32,17 +34,31 @@ class Names:
         self._hidden: dict[int, Series] = {}
         self._used: dict[int, int] = {}  # by hidden series: the number of the last commit
         self._folded: dict[Account, int] = {}  # how many hidden series each has
+        self._left: dict[bytes, tuple[tuple[Method, int], ...]] = {}  # … and had, by digest
 
     def know(self, series: Series, number: int) -> Account:
         """From now on it can be booked to; whom metrics show it as. ``number``: of the commit."""
-        account = shown_as = series.account
         self.count += 1
+        return self._keep(series, number)
+
+    def back(self, account: Account, method: Method, gpu: int, number: int) -> Series | None:
+        """The series of one who left and is here again."""
+        for had, known in self._left.get(_digest(account), ()):
+            if had is method:
+                series = Series(known, gpu, account, method, 0)
+                self._keep(series, number)
+                return series
+        return None
+
+    def _keep(self, series: Series, number: int) -> Account:
+        account = shown_as = series.account
         self._series[account, series.method] = series
         if not series.shown:
             shown_as = account._replace(owner=Owner(account.owner.phase, workload=OTHER))
             self._hidden[series.id] = series
             self._used[series.id] = number
-            self._live.folded += account not in self._folded
+            known = account in self._folded or _digest(account) in self._left
+            self._live.folded += not known
             self._folded[account] = self._folded.get(account, 0) + 1
         self._shown_as[series.id] = shown_as
         self._of_owner.setdefault((account.gpu_uuid, account.owner), series.id)
@@ -81,7 +97,15 @@ class Names:
             del self._series[account, series.method]
         if self._of_owner.get((account.gpu_uuid, account.owner)) == series.id:
             del self._of_owner[account.gpu_uuid, account.owner]
+        digest = _digest(account)
+        others = (each for each in self._left.get(digest, ()) if each[0] is not series.method)
+        self._left[digest] = (*others, (series.method, series.id))
         self._folded[account] -= 1
         if not self._folded[account]:
             del self._folded[account]
         self._live.forget(series.id)
+
+
+def _digest(account: Account) -> bytes:
+    gpu_uuid, mig, component, owner = account
+    return blake2b(canonical([gpu_uuid, mig, component, owner]), digest_size=16).digest()

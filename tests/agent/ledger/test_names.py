@@ -36,6 +36,8 @@ def test_who_comes_back_is_still_hidden_and_reports_know_him(books: Callable[...
         for account, energy_uj in made.ledger.accounts().items()
     }
     assert gained == {"a": 1, "(other)": 7}
+    assert made.ledger.folded_series == 1
+    assert made.ledger._names.count == 2
     made.close()
     assert not audit(made.directory).problem
     with open_reader(made.directory) as reader:
@@ -50,6 +52,7 @@ def test_who_comes_back_is_still_hidden_and_reports_know_him(books: Callable[...
     assert dict(again.ledger.accounts()) == dict(made.ledger.accounts())
     again.book("GPU-1", 1, [("a", 1), ("b", 1)])
     assert sum(again.ledger.accounts().values()) == again.ledger.totals("GPU-1").energy_uj
+    assert again.ledger._names.count == 2
 
 
 def test_what_is_still_to_be_booked_keeps_its_series(books: Callable[..., Any]) -> None:

@@ -36,44 +36,26 @@ def assert_tiled(intervals: Sequence[Interval]) -> None:
     assert all(one.start_ns < one.end_ns for one in intervals)
 
 
-def _whole(thing: object) -> object:
-    """Everything that something knows, and what it has knows."""
-    slots = getattr(thing, "__slots__", None)
-    if slots is None or isinstance(thing, Limits):
-        return thing
-    return {name: _whole(getattr(thing, name)) for name in slots}
-
-
 class Garbage(RuleBasedStateMachine):
-    """Any counter, any power, any pauses. Three meters get the same readings; one is settled now
-    and then, another only at the end: where time is cut can change no sum. The third is settled as
-    the first, but gets its readings together: that can change nothing at all."""
+    """Any counter, any power, any pauses. Two meters get the same readings; one is settled now and
+    then, the other only at the end: where time is cut can change no sum."""
 
     def __init__(self) -> None:
         super().__init__()
         self.meter = Meter("GPU-1", EnergySource.COUNTER, LIMIT_MW, REFRESH_NS)
         self.uncut = Meter("GPU-1", EnergySource.COUNTER, LIMIT_MW, REFRESH_NS)
-        self.batched = Meter("GPU-1", EnergySource.COUNTER, LIMIT_MW, REFRESH_NS)
-        self.waiting: list[Reading] = []
         self.at_ns = 1
         self.value_uj = 10**13
         self.first_ns: int | None = None
         self.intervals: list[Interval] = []
 
-    def read(
-        self,
-        pause_ns: int,
-        energy_uj: int | None,
-        power_mw: int | None,
-        average_mw: int | None = None,
-    ) -> None:
+    def read(self, pause_ns: int, energy_uj: int | None, power_mw: int | None) -> None:
         self.at_ns += pause_ns
         if self.first_ns is None:
             self.first_ns = self.at_ns
-        reading = Reading(self.at_ns, energy_uj, None, power_mw, None, average_mw, None)
+        reading = Reading(self.at_ns, energy_uj, None, power_mw, None, None, None)
         self.meter.observe(reading)
         self.uncut.observe(reading)
-        self.waiting.append(reading)
 
     @rule(pause_ns=PAUSES, value_uj=U64, power_mw=POWERS)
     def anything(self, pause_ns: int, value_uj: int, power_mw: int | None) -> None:
@@ -105,44 +87,21 @@ class Garbage(RuleBasedStateMachine):
             self.value_uj += step_uj
             self.read(NS_PER_MS, self.value_uj, None)
 
-    @rule(
-        gains_uj=st.lists(st.integers(0, 10**8), min_size=2, max_size=20),
-        powers=st.tuples(st.one_of(st.none(), st.just(300_000)), st.none() | st.just(290_000)),
-    )
-    def the_usual(self, gains_uj: list[int], powers: tuple[int | None, int | None]) -> None:
-        instant_mw, average_mw = powers
-        for number, gain_uj in enumerate(gains_uj):
-            self.value_uj += gain_uj
-            shown_mw = None if instant_mw is None else instant_mw + number
-            self.read(REFRESH_NS, self.value_uj, shown_mw, average_mw)
-
-    @rule()
-    def taken(self) -> None:
-        self.batched.observe_all(tuple(self.waiting))
-        self.waiting.clear()
-
     @rule()
     def lost(self) -> None:
-        self.taken()
-        self.batched.lost(self.at_ns)
         self.meter.lost(self.at_ns)
         self.uncut.lost(self.at_ns)
 
     @rule(pause_ns=PAUSES)
     def settle(self, pause_ns: int) -> None:
         self.at_ns += pause_ns
-        self.take()
+        self.take(self.meter.close(self.at_ns))
 
     @rule()
     def settle_at_once(self) -> None:
-        self.take()
+        self.take(self.meter.close(self.at_ns))
 
-    def take(self, late_ns: int = 0) -> None:
-        self.taken()
-        intervals = self.meter.close(self.at_ns + late_ns)
-        assert self.batched.close(self.at_ns + late_ns) == intervals
-        assert self.batched.peaks(self.at_ns) == self.meter.peaks(self.at_ns)
-        assert _whole(self.batched) == _whole(self.meter)
+    def take(self, intervals: Sequence[Interval]) -> None:
         self.intervals.extend(intervals)
 
     @invariant()
@@ -167,7 +126,7 @@ class Garbage(RuleBasedStateMachine):
         assert booked_uj * PJ_PER_UJ <= believable_pj
 
     def teardown(self) -> None:
-        self.take(late_ns=1)
+        self.take(self.meter.close(self.at_ns + 1))
         whole = self.uncut.close(self.at_ns + 1)
         assert_tiled(whole)
         assert sum(i.energy_uj for i in self.intervals) == sum(i.energy_uj for i in whole)
@@ -175,39 +134,6 @@ class Garbage(RuleBasedStateMachine):
         assert sum(i.stalls for i in self.intervals) == sum(i.stalls for i in whole)
         if self.first_ns is not None:
             self.no_more_than_the_board_can_draw()
-
-
-PLAIN = st.lists(
-    st.tuples(
-        st.sampled_from([REFRESH_NS, REFRESH_NS // 4, 900 * NS_PER_MS]),
-        st.sampled_from([0, 10**5, 3 * 10**7, 2 * 10**8]),  # µJ; the last empties the bucket
-        st.integers(LIMIT_MW - 3, LIMIT_MW),
-    ),
-    max_size=12,
-)
-
-
-@settings(max_examples=300, deadline=None)
-@given(batches=st.lists(PLAIN, min_size=1, max_size=6), averages=st.booleans())
-def test_readings_together_are_the_same_as_one_by_one(
-    batches: list[list[tuple[int, int, int]]], averages: bool
-) -> None:
-    one, other = (Meter("GPU-1", EnergySource.COUNTER, LIMIT_MW, REFRESH_NS) for _ in range(2))
-    at_ns, value_uj = 1, 10**13
-    for meter in (one, other):
-        meter.observe(Reading(at_ns, value_uj, None, LIMIT_MW, None, None, None))
-    for batch in batches:
-        readings = []
-        for pause_ns, gain_uj, power_mw in batch:
-            at_ns, value_uj = at_ns + pause_ns, value_uj + gain_uj
-            average_mw = power_mw // 2 if averages else None
-            readings.append(Reading(at_ns, value_uj, None, power_mw, None, average_mw, None))
-        for reading in readings:
-            one.observe(reading)
-        other.observe_all(readings)
-        assert _whole(one) == _whole(other)
-        assert one.close(at_ns) == other.close(at_ns)
-        assert one.peaks(at_ns) == other.peaks(at_ns)
 
 
 TestGarbage = Garbage.TestCase

@@ -31,7 +31,6 @@ left downwards until the counter has grown past it. It is what keeps a counter t
 and comes back from having used its lifetime again.
 """
 
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from submeter.metering.limits import DEFAULT, Limits
@@ -124,30 +123,6 @@ class Counter:
         self._bucket_pj = min(left_pj, self._burst_pj)
         self._booked_uj += delta_uj
         return delta_uj
-
-    def advance_all(self, times_ns: Sequence[int], values_uj: Sequence[int]) -> int | None:
-        """`advance` for each of these that differs from the one before; None, and nothing is done,
-        where any of them is anything but a plausible gain."""
-        if self._marks or self._bridged_uj or self._owed_uj or self.raw_uj != self._base_uj:
-            return None
-        power_mw, burst_pj = self._power_mw, self._burst_pj
-        base_uj, moved_ns, since_ns = self._base_uj, self.at_ns, self.since_ns
-        bucket_pj = self._bucket_pj
-        for at_ns, value_uj in zip(times_ns, values_uj, strict=True):
-            delta_uj = value_uj - base_uj
-            if not delta_uj:
-                continue
-            bucket_pj += power_mw * (at_ns - moved_ns) - delta_uj * PJ_PER_UJ
-            if delta_uj < 0 or bucket_pj < 0:
-                return None
-            if bucket_pj > burst_pj:
-                bucket_pj = burst_pj
-            base_uj, moved_ns, since_ns = value_uj, at_ns, moved_ns
-        gained_uj = base_uj - self._base_uj
-        self.raw_uj = self._base_uj = base_uj
-        self.at_ns, self.since_ns, self._bucket_pj = moved_ns, since_ns, bucket_pj
-        self._booked_uj += gained_uj
-        return gained_uj
 
     def bridge(self, energy_uj: int) -> None:
         """That much was posted from ∫power while the counter stood still."""

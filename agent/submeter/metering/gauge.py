@@ -1,13 +1,10 @@
 """A board's power values in, their exact integral and their extremes out."""
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple, TypeGuard, cast
+from typing import Final, NamedTuple
 
 from submeter.metering.integral import Integral
 from submeter.metering.peaks import Peaks
 from submeter.model import EnergySource
-
-Powers = Sequence[int | None]
 
 _NO_LOW_MW: Final = 1 << 62
 _NO_HIGH_MW: Final = -1
@@ -70,27 +67,6 @@ class Gauge:
             self._whole = False
         return joined
 
-    def usual(
-        self, last_ns: int, instants_mw: Powers, averages_mw: Powers
-    ) -> tuple[Sequence[int], Sequence[int]] | None:
-        """What is shown, and what is integrated, of readings up to ``last_ns``; None where they
-        have to be looked at one by one, since a power may be missing or a hole in them."""
-        if not (_all_or_none(instants_mw) and _all_or_none(averages_mw)):
-            return None
-        shown_mw = averages_mw if instants_mw[0] is None else instants_mw
-        powers_mw = averages_mw if self._by_average else instants_mw
-        if powers_mw[0] is None and self._either:
-            powers_mw = instants_mw
-        if not (self._believes(shown_mw) and self._believes(powers_mw)):
-            return None
-        return (shown_mw, powers_mw) if self.integral.joins(last_ns) else None
-
-    def show(self, times_ns: Sequence[int], shown_mw: Sequence[int]) -> None:
-        """Takes the extremes of what is `usual`."""
-        self._low_mw = min(self._low_mw, *shown_mw)
-        self._high_mw = max(self._high_mw, *shown_mw)
-        self.peaks.add_all(times_ns, shown_mw)
-
     def cut(self) -> Stretch:
         """What there was since the last cut, and starts anew."""
         energy_uj = self.integral.energy_uj
@@ -106,19 +82,8 @@ class Gauge:
         self._high_mw = _NO_HIGH_MW
         return stretch
 
-    def _believes(self, powers_mw: Powers) -> TypeGuard[Sequence[int]]:
-        """Whether all of them are powers."""
-        if None in powers_mw:
-            return False
-        known_mw = cast("Sequence[int]", powers_mw)
-        return min(known_mw) >= 0 and max(known_mw) <= self._ceiling_mw
-
     def _widen(self, power_mw: int) -> None:
         if power_mw < self._low_mw:
             self._low_mw = power_mw
         if power_mw > self._high_mw:
             self._high_mw = power_mw
-
-
-def _all_or_none(values: Powers) -> bool:
-    return values.count(None) in {0, len(values)}

@@ -5,8 +5,6 @@ It is kept whole and only divided when somebody asks, so the parts of an integra
 the whole, to the microjoule, however finely it is cut.
 """
 
-from collections.abc import Sequence
-from operator import add, mul, sub
 from typing import Final
 
 from submeter.units import PJ_PER_UJ
@@ -39,19 +37,6 @@ class Integral:
             self.twice_pj += (power_mw + self._mw) * step_ns
         self._mw = power_mw
         return joined
-
-    def joins(self, last_ns: int) -> bool:
-        """Whether points from now on until then are all joined, however they lie."""
-        return last_ns - self.at_ns <= self._max_gap_ns
-
-    def add_all(self, times_ns: Sequence[int], powers_mw: Sequence[int]) -> None:
-        """`add` for each of these points, which must be joined."""
-        if not times_ns:
-            return
-        before_mw, before_ns = (self._mw, *powers_mw), (self.at_ns, *times_ns)
-        steps_ns = map(sub, times_ns, before_ns)
-        self.twice_pj += sum(map(mul, map(add, powers_mw, before_mw), steps_ns))
-        self.at_ns, self._mw = times_ns[-1], powers_mw[-1]
 
     def part(self) -> None:
         """Whatever was sampled before, the next point is not joined to it."""

@@ -25,13 +25,10 @@ When it is booked, and what nobody saw:
 |                                | unmetered, since what was counted in it is gone               |
 """
 
-from bisect import bisect_right
-from collections.abc import Sequence
-from operator import itemgetter, lt
-from typing import Final, cast
+from typing import Final
 
 from submeter.metering.counter import NO_FAULTS, Counter
-from submeter.metering.gauge import Gauge, Powers
+from submeter.metering.gauge import Gauge
 from submeter.metering.integral import whole_uj
 from submeter.metering.limits import DEFAULT, Limits
 from submeter.model import (
@@ -45,7 +42,6 @@ from submeter.model import (
 from submeter.units import PJ_PER_UJ
 
 _NEVER_NS: Final = 1 << 62
-_WANTED: Final = itemgetter(0, 1, 3, 5)  # of a reading's columns: time, counter, both powers
 
 
 class Meter:
@@ -180,15 +176,6 @@ class Meter:
         if self._returning:
             self._return(at_ns)
 
-    def observe_all(self, readings: Sequence[Reading]) -> None:
-        """Takes each of these, oldest first. Where all is as usual, at a fifth of the cost."""
-        if len(readings) > 1 and self._plain(readings[-1].at_ns):
-            columns = _WANTED(tuple(zip(*readings, strict=True)))
-            if self._observe_columns(*columns):
-                return
-        for reading in readings:
-            self.observe(reading)
-
     def lost(self, now_ns: int) -> None:
         """From now on nothing is observed until the next reading: the device is gone, or the
         machine was suspended. What its counter gains meanwhile is nobody's."""
@@ -226,38 +213,6 @@ class Meter:
             return None
         known_ns = max(self._known_ns, self._marked_ns)
         return MeterState(self._start_ns, self._read_ns, known_ns, counter.state())
-
-    # ---- many readings ---------------------------------------------------------------------
-
-    def _plain(self, last_ns: int) -> bool:
-        """Whether readings up to then end neither a gap nor a stall, and begin none."""
-        quiet_ns = last_ns - self._counter.at_ns
-        return not (self._dark or self._by_power) and quiet_ns <= min(self._gap_ns, self._stall_ns)
-
-    def _observe_columns(
-        self, times_ns: Sequence[int], energies_uj: Powers, instants_mw: Powers, averages_mw: Powers
-    ) -> bool:
-        """False, and nothing is done, where they have to be taken one by one."""
-        counter, gauge, integral = self._counter, self._gauge, self._gauge.integral
-        if None in energies_uj or not all(map(lt, (self._read_ns, *times_ns), times_ns)):
-            return False
-        powers = gauge.usual(times_ns[-1], instants_mw, averages_mw)
-        if powers is None:
-            return False
-        booked_uj = counter.advance_all(times_ns, cast("Sequence[int]", energies_uj))
-        if booked_uj is None:
-            return False
-        shown_mw, powers_mw = powers
-        gauge.show(times_ns, shown_mw)
-        moved = bisect_right(times_ns, counter.at_ns)
-        if moved:
-            integral.add_all(times_ns[:moved], powers_mw[:moved])
-            self._base_twice_pj = integral.twice_pj
-        integral.add_all(times_ns[moved:], powers_mw[moved:])
-        self._energy_uj += booked_uj
-        self._known_ns = self._read_ns = times_ns[-1]
-        self._readings += len(times_ns)
-        return True
 
     # ---- energy ----------------------------------------------------------------------------
 

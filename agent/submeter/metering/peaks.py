@@ -5,8 +5,6 @@ bucket is dropped as a whole, so the window is never shorter than asked for and 
 longer.
 """
 
-from bisect import bisect_left
-from collections.abc import Sequence
 from typing import Final
 
 from submeter.model import PowerPeaks
@@ -39,17 +37,6 @@ class Peaks:
             bucket[2] = power_mw
         elif power_mw < bucket[1]:
             bucket[1] = power_mw
-
-    def add_all(self, times_ns: Sequence[int], powers_mw: Sequence[int]) -> None:
-        """`add` for each of these."""
-        start = 0
-        while start < len(times_ns):
-            self.add(times_ns[start], powers_mw[start])
-            end = bisect_left(times_ns, self._until_ns, start)  # all of the open bucket
-            bucket = self._bucket
-            bucket[1] = min(bucket[1], *powers_mw[start:end])
-            bucket[2] = max(bucket[2], *powers_mw[start:end])
-            start = end
 
     def look(self, now_ns: int) -> PowerPeaks | None:
         """The extremes of the last `WINDOW_NS`; None if no power was read in that time."""

@@ -200,15 +200,16 @@ class GpuWatch:
         self.samples += max(len(readings), polls + 1)
         if not readings:
             return now_ns
-        self.meter.observe_all(readings)
-        if self._probe is not None:
-            for reading in readings:
+        observe, uuid = self.meter.observe, self.device.info.uuid
+        tell = self._on_reading if self._heard() else None
+        for reading in readings:
+            if self._probe is not None:
                 self._measure_refresh(reading)
-        if self._on_reading is not None and self._heard():
-            for reading in readings:
-                self._on_reading(self.device.info.uuid, reading)
-        self.latest = latest = readings[-1]
-        return max(now_ns, latest.at_ns)
+            observe(reading)
+            if tell is not None:
+                tell(uuid, reading)
+        self.latest = reading
+        return max(now_ns, reading.at_ns)
 
     def _failed(self, now_ns: int) -> None:
         """One failure means nothing; nothing but failures for seconds means that it is gone."""
@@ -273,8 +274,7 @@ class GpuWatch:
 
     def _measure_refresh(self, reading: Reading) -> None:
         probe = self._probe
-        if probe is None:
-            return  # the one before was the last
+        assert probe is not None
         probe.append(reading)
         if reading.at_ns - probe[0].at_ns < _PROBE_FOR_NS:
             return

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import byref, c_uint, c_ulonglong, c_void_p
-from functools import partial
 from operator import itemgetter
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from submeter.backends.nvml import calls
 from submeter.backends.nvml.codes import LOST, Fault, code_of
@@ -35,8 +34,6 @@ SLOTS: Final = 104
 """Answers that may wait to be understood: a second of 100 Hz."""
 
 _STRIDE: Final = 3  # timestamp, state, value
-_READING: Final = cast("Callable[[tuple[Any, ...]], Reading]", partial(tuple.__new__, Reading))
-"""A reading of a whole row, without a frame of Python: a second has hundreds of them."""
 _BLANK: Final = 0x7FFFFFFFFFFFFFF0
 _BLANK_32: Final = 0xFFFFFFFF
 
@@ -97,7 +94,7 @@ def _usable(values: Mapping[Field, FieldValue], field: Field) -> Field | None:
 
 
 class FieldReader:
-    """Reads the chosen fields by one call. In the common case all answers are understood at once.
+    """Reads the chosen fields by one call. The common case is one tuple comparison long.
 
     Asking and understanding are two steps: between two ticks the processor's caches are lost, so
     that the least is done in the moment of each tick, and the rest for several of them together.
@@ -174,48 +171,10 @@ class FieldReader:
         filled, state.filled = state.filled, 0
         self._tally.took(calls.FIELD_VALUES, state.took_ns, filled)
         state.took_ns = 0
-        codes, ends_ns = self.room.codes[:filled], self.room.ends_ns[:filled]
-        answers = tuple(self._unpack(self._bytes[: filled * self._batch.size]))
-        if filled and self._closed is None and not any(codes):
-            readings = self._as_columns(ends_ns, answers)
-            if readings is not None:
-                return readings
-        return self._one_by_one(codes, ends_ns, answers)
-
-    def _as_columns(
-        self, ends_ns: Sequence[int], answers: Sequence[tuple[int, ...]]
-    ) -> tuple[Reading, ...] | None:
-        """All answers at once; None where one of them has to be looked at by itself."""
-        nothing = (None,) * len(answers)
-        columns = (*zip(*answers, strict=True), nothing)
-        picked = self._pick(columns)
-        energy, _, instant, _, average, _ = picked
-        if {*zip(*columns[1::_STRIDE], strict=True)} != {self._as_usual}:
-            return None
-        if energy is not nothing:
-            if min(energy) < 0 or max(energy) >= _BLANK or _BLANK_32 in energy:
-                return None
-            energy = [value * UJ_PER_MJ for value in energy]
-        for power in (instant, average):
-            if power is not nothing and not 0 < min(power) <= max(power) <= self._power_cap_mw:
-                return None
-        hold_ns, said, quiet_until_ns = self.hold_ns, self._said, self._quiet_until_ns
-        readings = []
-        rows = zip(ends_ns, energy, *picked[1:], strict=True)
-        for answer, reading in zip(answers, map(_READING, rows), strict=True):
-            values, at_ns = answer[2::_STRIDE], reading[0]
-            if at_ns >= quiet_until_ns or values != said:
-                said, quiet_until_ns = values, at_ns + hold_ns
-                readings.append(reading)
-        self._said, self._quiet_until_ns = said, quiet_until_ns
-        return tuple(readings)
-
-    def _one_by_one(
-        self, codes: Sequence[int], ends_ns: Sequence[int], answers: Sequence[tuple[int, ...]]
-    ) -> tuple[Reading, ...]:
-        """Where something is odd. Raises what `readings` does."""
         readings = []
         failure: Exception | None = None
+        codes, ends_ns = self.room.codes[:filled], self.room.ends_ns[:filled]
+        answers = self._unpack(self._bytes[: filled * self._batch.size])
         for slot, (code, at_ns, answer) in enumerate(zip(codes, ends_ns, answers, strict=True)):
             if failure is not None:
                 self._count(failure)
@@ -243,15 +202,27 @@ class FieldReader:
             self._tally.failed(failure.call, failure.code.name)
 
     def _reading(self, slot: int, at_ns: int, answer: tuple[int, ...]) -> Reading | None:
-        if answer[1::_STRIDE] == self._as_usual:
-            values = answer[2::_STRIDE]
-            if at_ns < self._quiet_until_ns and values == self._said:
-                return None
-            self._said, self._quiet_until_ns = values, at_ns + self.hold_ns
-        return self._unusual(at_ns, self._batch.decode(slot))
+        if answer[1::_STRIDE] != self._as_usual:
+            return self._unusual(at_ns, self._batch.decode(slot))
+        values = answer[2::_STRIDE]
+        if at_ns < self._quiet_until_ns and values == self._said:
+            return None
+        self._said = values
+        self._quiet_until_ns = at_ns + self.hold_ns
+        energy, energy_at, instant, instant_at, average, average_at = self._pick((*answer, None))
+        if energy is not None:
+            if not 0 <= energy < _BLANK or energy == _BLANK_32:
+                return self._unusual(at_ns, self._batch.decode(slot))
+            energy *= UJ_PER_MJ
+        cap_mw = self._power_cap_mw
+        if (instant is not None and not 0 < instant <= cap_mw) or (
+            average is not None and not 0 < average <= cap_mw
+        ):
+            return self._unusual(at_ns, self._batch.decode(slot))
+        return Reading(at_ns, energy, energy_at, instant, instant_at, average, average_at)
 
     def _unusual(self, at_ns: int, answers: Sequence[FieldValue]) -> Reading:
-        """An answer value by value: some may have failed, or can't be believed."""
+        """An answer value by value: some failed, or can't be believed."""
         picked: list[int | None] = []
         for slot, place in enumerate(self._order):
             answer = None if place is None else self._believed(answers[place], power=slot > 0)

@@ -187,10 +187,12 @@ $(BIN)/python:
 # of what locks/ names by hash.
 LOCKED ?= 1
 export LOCKED
+NOT_LOCKED := { echo "make: this package index doesn't give the files that locks/ names;" \
+    "'make $(MAKECMDGOALS) LOCKED=0' takes what it has" >&2; exit 1; }
 BUILT_FROM := pyproject.toml hatch_build.py agent/submeter/ticking/ticking.c
 $(VENV)/.installed: $(BUILT_FROM) locks/build.txt locks/agent.txt | $(BIN)/python
 ifeq ($(LOCKED),1)
-	$(PIP) install --require-hashes -r locks/build.txt -r locks/agent.txt
+	$(PIP) install --require-hashes -r locks/build.txt -r locks/agent.txt || $(NOT_LOCKED)
 	$(PIP) install --no-deps --no-build-isolation --editable .
 else
 	$(PIP) install --editable .
@@ -199,7 +201,7 @@ endif
 
 $(VENV)/.installed-dev: $(BUILT_FROM) locks/dev.txt | $(BIN)/python
 ifeq ($(LOCKED),1)
-	$(PIP) install --require-hashes -r locks/dev.txt
+	$(PIP) install --require-hashes -r locks/dev.txt || $(NOT_LOCKED)
 	$(PIP) install --no-deps --no-build-isolation --editable .
 else
 	$(PIP) install --editable '.[dev]'

@@ -70,7 +70,7 @@ def _info(arguments: argparse.Namespace) -> int:
     counts = ", ".join(f"{count} {name}" for name, count in summary.counts.items())
     print(f"records   {counts}\n")
     print_table(
-        ("gpu", "name", "energy from", "every", "readings", "mean W", "peak W", "∫ J", "counter J"),
+        ("gpu", "name", "source", "every", "readings", "mean W", "peak W", "∫ J", "counter J"),
         [_row(gpu) for gpu in summary.gpus],
         right=range(3, 9),
     )

@@ -32,7 +32,10 @@ def reading(directory: Path) -> Iterator[sqlite3.Connection]:
     far as it has the tables of this one. Raises StateUnusable where there is no ledger to read."""
     path = directory / FILE_NAME
     if not path.is_file():
-        raise StateUnusable(f"there is no ledger in {directory}; name its folder with --state-dir")
+        raise StateUnusable(
+            f"there is no ledger in {directory}: an agent begins it (submeter run); name another "
+            "folder with --state-dir"
+        )
     with tempfile.TemporaryDirectory(prefix="submeter-") as scratch:
         connection = _opened(path, Path(scratch) / FILE_NAME)
         try:

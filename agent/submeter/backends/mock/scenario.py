@@ -40,8 +40,9 @@ def load(scenario: str | Path | None) -> Scenario:
     try:
         text = Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "no text in UTF-8"
         raise InputError(
-            f"can't read the scenario ({error}); built in are {', '.join(built_in())}", source=name
+            f"can't be read: {reason}; built-in scenarios are {', '.join(built_in())}", source=name
         ) from error
     return parse(text, name)
 

@@ -176,7 +176,7 @@ function table(past, layers, by) {
   const figure = (value) => `${(value / 1000).toLocaleString("en", { minimumFractionDigits: 3 })} ${unit[1]}`;
   const rows = layers.map((layer, at) => {
     const mark = make("i", null, `paint-${layer.paint}`);
-    const share = total ? `${((100 * layer.joules) / total).toFixed(1)} %` : "–";
+    const share = total ? percent(layer.joules, total) : "–";
     const who = make("th", [mark, layer.name]);
     who.scope = "row";
     const open = make("td", layer.open === null ? "not known yet" : `±${short(layer.open, unit)}`);
@@ -204,6 +204,14 @@ function exact(cell, joules) {
   return cell;
 }
 
+// What was used is never 0, and what isn't all never 100.
+function percent(part, whole) {
+  const share = (100 * part) / whole;
+  if (share > 0 && share < 0.05) return "< 0.1 %";
+  if (share < 100 && share >= 99.95) return "> 99.9 %";
+  return `${share.toFixed(1)} %`;
+}
+
 // What an energy may be off by, in the unit of the energy, to two digits.
 function short(joules, [size, unit]) {
   const value = joules / size;
@@ -222,7 +230,7 @@ function sure(past) {
   const lines = Object.entries(past.joules_by_method)
     .filter(([, joules]) => Number(joules) > 0)
     .sort((a, b) => Number(b[1]) - Number(a[1]))
-    .map(([method, joules]) => `${((100 * Number(joules)) / total).toFixed(1)} % ${method}`);
+    .map(([method, joules]) => `${percent(Number(joules), total)} ${method}`);
   const asked = past.metered_gpu_s.reduce((a, b) => a + b, 0);
   const tip = make("span", [
     make("span", "The sum is the counter's, to the microjoule; the sensor itself is good for about ±5 %."),

@@ -141,7 +141,7 @@ def test_a_file_by_its_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["nowhere.toml", "demoo", "."])
 def test_no_such_file(name: str) -> None:
     with pytest.raises(
-        InputError, match="built in are demo, faults, shared, single, tour"
+        InputError, match="built-in scenarios are demo, faults, shared, single, tour"
     ) as caught:
         load(name)
     assert caught.value.source == name
@@ -150,7 +150,7 @@ def test_no_such_file(name: str) -> None:
 def test_not_text(tmp_path: Path) -> None:
     path = tmp_path / "s.toml"
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match="can't read"):
+    with pytest.raises(InputError, match="can't be read: no text"):
         load(path)
 
 

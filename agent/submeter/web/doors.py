@@ -54,7 +54,7 @@ class Doors:
         """Begins to accept."""
         for sock in self._sockets:
             sock.setblocking(False)
-            self._loop.add_reader(sock, self._accept, sock)
+            self._loop.add_reader(sock.fileno(), self._accept, sock)
         if self._desk.gate is not None and self._watch is None:
             self._watch = self._loop.create_task(_keep_up(self._desk.gate))
 
@@ -89,7 +89,7 @@ class Doors:
     def _wait(self, seconds: float | None) -> None:
         """Lets those who come wait with the kernel; until `close` if ``seconds`` is None."""
         for sock in self._sockets:
-            self._loop.remove_reader(sock)
+            self._loop.remove_reader(sock.fileno())
         if self._later is not None:
             self._later.cancel()
         self._later = None if seconds is None else self._loop.call_later(seconds, self.open)
@@ -106,6 +106,9 @@ class _Caller:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._sock = sock
+        # By number: for a socket without a reader, asyncio makes its repr() for an error that it
+        # catches: a tenth of all that turning somebody away costs (CPython 3.11).
+        self._number = sock.fileno()
         self._connection = connection
         self._desk = desk
         self._loop = loop
@@ -119,7 +122,7 @@ class _Caller:
         self._listen()  # mostly all of it came with the connection
         if self._entrance is None:
             self._timer = self._loop.call_later(self._desk.limits.header_s, self._give_up)
-            self._loop.add_reader(self._sock, self._listen)
+            self._loop.add_reader(self._number, self._listen)
 
     def evict(self) -> None:
         """Ends it at once, with a reset."""
@@ -175,7 +178,7 @@ class _Caller:
         return gate is not None and gate.context is not None
 
     def _go_on(self) -> None:
-        self._loop.remove_reader(self._sock)
+        self._loop.remove_reader(self._number)
         if self._timer is not None:
             self._timer.cancel()
 

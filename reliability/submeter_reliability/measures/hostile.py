@@ -23,7 +23,7 @@ FIGURES: Final = (
 )
 MINUTES: Final = 1.0
 _CROWD: Final = {"silent": 250, "half-handshaken": 250, "dribbling": 500, "reading-slowly": 100}
-_SCRAPES: Final = 300
+_SCRAPES: Final = 1_000
 _PAUSE_S: Final = 0.02
 _PATIENCE_S: Final = 30.0
 

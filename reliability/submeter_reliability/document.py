@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
+from submeter_reliability import equivalents
 from submeter_reliability.catalogue import ROOT, Group, Row
 from submeter_reliability.figures import Measure, Result, shown
 from submeter_reliability.marks import Claim
@@ -36,6 +37,16 @@ its last result.
 """
 
 
+_EQUIVALENTS: Final = """
+## Mistakes that no test needs to see
+
+`mutants` above are drawn by lot from some thousands; these were looked at, and are not drawn.
+
+| file | right | wrong | why it makes no difference, or none that matters |
+|---|---|---|---|
+"""
+
+
 def write(
     groups: Sequence[Group],
     claims: Sequence[Claim],
@@ -48,7 +59,13 @@ def write(
         parts.append(f"\n## {group.title}\n\n")
         parts.append("| | what happens | what submeter does | tests |\n|---|---|---|---|\n")
         parts += (_row(row, _of(claims, group.kind, row.id)) for row in group.rows)
-    return "".join(parts)
+    return "".join([*parts, *_equivalents()])
+
+
+def _equivalents() -> Iterable[str]:
+    yield _EQUIVALENTS
+    for each in equivalents.load():
+        yield f"| `{each.file}` | `{each.right}` | `{each.wrong}` | {each.why} |\n"
 
 
 def _figures(known: Iterable[Measure], results: Mapping[str, Result]) -> Iterable[str]:

@@ -94,8 +94,10 @@ def _places(tree: ast.Module) -> Iterator[tuple[int, _Wrong]]:
 
 def _computed(node: ast.AST) -> Iterator[ast.AST]:
     """A statement's parts: not what errors say, what types are, or functions within, whose turn
-    comes by itself."""
+    comes by itself; nor ``strict``, which is never asked where all is right."""
     if isinstance(node, ast.FunctionDef | ast.Raise | ast.Assert):
+        return
+    if isinstance(node, ast.keyword) and node.arg == "strict":
         return
     yield node
     for name, child in ast.iter_fields(node):

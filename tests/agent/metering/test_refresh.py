@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from submeter.metering.refresh import (
+    _middle,
     assumed_refresh_ns,
     estimate_period_ns,
     estimate_refresh_ns,
@@ -121,3 +122,16 @@ def test_signals_a_board_lacks_are_ignored() -> None:
 )
 def test_assumption_by_generation(arch: str, ms: int) -> None:
     assert assumed_refresh_ns(arch) == ms * NS_PER_MS
+
+
+def test_a_value_that_changes_at_three_of_four_readings_still_has_a_period() -> None:
+    points = [(at * 10 * NS_PER_MS, at - at // 4) for at in range(41)]
+    assert len({value for _, value in points}) == 31  # where it changes more often, some are missed
+    assert estimate_period_ns(points) is not None
+
+
+@pytest.mark.parametrize(
+    ("values", "middle"), [((1,), 1), ((1, 4), 2.5), ((1, 2, 9), 2), ((1, 2, 4, 9), 3)]
+)
+def test_the_middle_is_the_median(values: tuple[int, ...], middle: float) -> None:
+    assert _middle(values) == middle

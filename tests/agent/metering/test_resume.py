@@ -177,3 +177,13 @@ def test_an_agent_that_never_read_the_counter_left_nothing_to_compare_with() -> 
     assert [each.energy_uj for each in done] == [0, 0]
     assert done[0].start_ns == 900 * S
     assert not any(each.suspect_uj or each.resets for each in done)
+
+
+def test_a_board_that_is_lost_before_its_counter_was_read_is_not_waited_for() -> None:
+    """Somebody said that it is gone: the seconds are counted, and not kept for its counter."""
+    made = meter()
+    assert resume(made, checkpoint(900 * S), "this", 1_000 * S, WALL + 100 * S)
+    assert not any(i.unmetered_ns for i in made.close(1_000 * S))
+    made.lost(1_001 * S)
+    done = [interval for at in (1_030, 1_060) for interval in made.close(at * S)]
+    assert sum(ns for i in done for _, ns in i.unmetered_ns) > 0

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from submeter.errors import StateUnusable
-from submeter.ledger.schema import FILE_NAME
 from submeter.runtime.place import refuse_unsafe
 
 _log = logging.getLogger(__name__)
@@ -35,7 +34,9 @@ def refuse_mixing(directory: Path) -> None:
     """For what is simulated or replayed, where nobody has named the directory: raises StateUnusable
     where it has a ledger of real GPUs. A ledger keeps the two apart, but what reads it shows what
     was written last."""
+    # With SQLite, which `submeter --help` can do without.
     from submeter.ledger.reader import open_reader
+    from submeter.ledger.schema import FILE_NAME
 
     if not (directory / FILE_NAME).exists():
         return

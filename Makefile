@@ -56,6 +56,11 @@ test-real: $(VENV)/.installed-dev ## with a real Podman, Slurm, codecarbon and d
 test-ledger: $(VENV)/.installed-dev ## 1,000 kills, every byte of a ledger flipped, every length: 10 minutes
 	SUBMETER_TEST_ALL=1 $(BIN)/pytest tests/e2e/test_kill.py tests/agent/ledger tests/agent/reports/test_calendar.py $(ARGS)
 
+.PHONY: test-hostile
+test-hostile: $(VENV)/.installed-dev ## hostile clients, faults, kills, disks, scarce memory and descriptors; 1,100 clients at once
+	$(BIN)/pytest -m hostile $(ARGS)
+	PYTHONPATH=reliability $(BIN)/python -m submeter_reliability hostile
+
 .PHONY: test-systemd test-kubernetes manifests wheels bundle install uninstall
 
 # A Debian in a folder, to boot a real systemd from: about 500 MB and a minute, made once.

@@ -14,6 +14,8 @@ import pytest
 from submeter.ledger.audit import audit
 from submeter.units import UJ_PER_J
 
+pytestmark = pytest.mark.hostile
+
 UP = 'submeter_up{component="ledger"}'
 TOTAL = "submeter_gpu_energy_joules_total{"
 

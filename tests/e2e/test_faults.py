@@ -14,7 +14,7 @@ from submeter.ledger.audit import audit
 from submeter_reliability import hangs
 from submeter_reliability.agents import Agent, wait
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.hostile]
 
 
 @pytest.mark.fault("F5", "F89")

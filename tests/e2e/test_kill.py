@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.hostile
+
 KILLS = 1_000 if os.environ.get("SUBMETER_TEST_ALL") else 200
 LOOP = Path(__file__).parent / "kill_loop.py"
 EVERYWHERE = Path(__file__).parent / "kill_everywhere.py"

@@ -15,7 +15,7 @@ from submeter.units import UJ_PER_J
 if TYPE_CHECKING:
     from tests.standin.standin import Standin
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.hostile]
 
 RESTARTS = 20
 IDLE_MW = 100_000

@@ -8,6 +8,8 @@ import pytest
 from submeter.model import Phase, UnmeteredReason
 from submeter.units import NS_PER_S
 
+pytestmark = pytest.mark.hostile
+
 HOUR_S = 3_600
 
 NODE = """

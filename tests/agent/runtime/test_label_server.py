@@ -22,6 +22,8 @@ from submeter.runtime.labels import CONNECTIONS, LabelServer, Who
 from submeter.throughput.source import Heard
 from submeter.workloads.labels import LIMIT, PER_USER, Labels
 
+pytestmark = pytest.mark.hostile
+
 ME = ProcessKey("boot", os.getpid(), 1)
 MINE = ProcessKey("boot", 5001, 1)
 STRANGERS = ProcessKey("boot", 5002, 1)

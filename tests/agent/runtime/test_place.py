@@ -10,6 +10,8 @@ from submeter.errors import StateUnusable
 from submeter.runtime.place import filesystem_type, refuse_unsafe
 from submeter.runtime.state import boot_id, held, problem
 
+pytestmark = pytest.mark.hostile
+
 LOCAL = 0xEF53
 
 

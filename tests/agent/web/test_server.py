@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from submeter.web.desk import CONNECTIONS, Limits
 from submeter.web.http import Request, Response, Routes, Stream, text
 
+pytestmark = pytest.mark.hostile
+
 GET = b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n"
 LARGE = b"0123456789abcdef" * 4096 * 64  # 4 MiB: more than loopback's socket buffers take
 

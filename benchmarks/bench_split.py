@@ -1,21 +1,26 @@
 """How well unlike processes on one GPU are told apart, beside utilisation-proportional splitting.
 
     python benchmarks/bench_split.py [--scenarios 300] [--first 0] [--seconds 3600]
-                                     [--plot FILE.svg] [--shapes]
+                                     [--save FILE.jsonl] [--plot FILE.svg] [--shapes] [--unseen]
 
 Every scenario: 2–8 processes, watts per unit of SM time within 10×, the same learner code as the
 agent's. Once with utilisation as the driver's ring gives it, once noise-free. Misattributed is
 ½ Σ|booked − true| / Σ true of the dynamic energy. The oracle knows the true weights and settles as
 the agent does. ``--shapes`` lets power depart from SM time as the simulated boards do (collective
 kernels spin at little power, a decoder's power follows its batch): no fixed weight is right there.
+``--unseen`` is an agent that starts while they all run already: nobody ever saw the board at rest,
+50–150 W of floor and context step are in its power, and are everybody's in equal parts.
+``--save`` keeps what is done, scenario by scenario, and goes on from there.
 """
 
 import argparse
+import json
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from random import Random
 from statistics import median
 
 from split_plot import plot
@@ -30,6 +35,7 @@ from submeter.units import UJ_PER_J
 MOMENTS_S = (300, 3600)
 GROUPS = {"2": (2, 2), "3–4": (3, 4), "5–8": (5, 8)}
 SMALLEST = 1e-3  # of a proportional error to compare with
+UNSEEN_W = (50.0, 150.0)  # idle and a context, on boards from 2017 to 2024
 BOUNDS = {("2", 300): 0.25, ("2", 3600): 0.1, ("3–4", 300): 0.5, ("3–4", 3600): 0.4,
           ("5–8", 300): 0.75, ("5–8", 3600): 0.45}  # fmt: skip
 
@@ -72,6 +78,7 @@ class Contest:
 
     found: Sequence[Course]
     noisy: bool
+    unseen_w: float = 0.0  # floor and step, where nobody saw the board at rest
     sharing: Sharing = field(default_factory=Sharing)
     oracle: Tab[int] = field(default_factory=Tab)
     true: list[float] = field(default_factory=list)
@@ -100,28 +107,39 @@ class Contest:
     def _second(
         self, second: Second, keys: list[ProcessKey], owners: list[Owner], rates: Oracle
     ) -> None:
-        joules = sum(second.joules)
-        energy_uj = round(joules * UJ_PER_J)
-        used = [seen / 100 for seen in second.seen] if self.noisy else list(second.used)
         here = [i for i, present in enumerate(second.present) if present]
-        self.true = [a + b for a, b in zip(self.true, second.joules, strict=True)]
+        joules = [
+            energy + (self.unseen_w / len(here) if i in here else 0.0)
+            for i, energy in enumerate(second.joules)
+        ]
+        energy = sum(joules)
+        used = [seen / 100 for seen in second.seen] if self.noisy else list(second.used)
+        self.true = [a + b for a, b in zip(self.true, joules, strict=True)]
         if len(here) == 1:
             (i,) = here
-            self.sharing.alone(keys[i], round(sum(second.used), 2), joules)
+            if not self.unseen_w:
+                self.sharing.alone(keys[i], round(sum(second.used), 2), energy)
             parts = {way: {i: 1.0} for way in self.booked}
         else:
-            self.sharing.together({keys[i]: used[i] for i in here}, joules, Floors())
+            floors = None if self.unseen_w else Floors()
+            self.sharing.together({keys[i]: used[i] for i in here}, energy, floors)
             parties = {Party(keys[i], owners[i]): i for i in here}
-            allotment = self.sharing.allot({p: used[i] for p, i in parties.items()}, energy_uj, 1.0)
+            uj = round(energy * UJ_PER_J)
+            allotment = self.sharing.allot({p: used[i] for p, i in parties.items()}, uj, 1.0)
             learnt = {i: float(allotment.weights.get(p, 0)) for p, i in parties.items()}
-            oracle = self.oracle.book({i: used[i] for i in here}, energy_uj, 1.0, rates, pay=True)
             parts = {
                 "learnt": learnt,
                 "proportional": {i: used[i] for i in here},
-                "oracle": {i: float(part) for i, part in oracle.items()},
+                "oracle": self._oracle(sum(second.joules), {i: used[i] for i in here}, rates),
             }
         for way, part in parts.items():
-            _book(self.booked[way], part, joules, here)
+            _book(self.booked[way], part, energy, here)
+
+    def _oracle(self, work: float, used: dict[int, float], rates: Oracle) -> dict[int, float]:
+        """Knows the floor as well."""
+        parts = self.oracle.book(used, round(work * UJ_PER_J), 1.0, rates, pay=True)
+        equal = self.unseen_w * UJ_PER_J / len(used)
+        return {i: parts.get(i, 0) + equal for i in used}
 
     def _outcome(self, at_s: int, owners: list[Owner]) -> Outcome:
         errors = self.sharing.standard_errors(now=True)
@@ -143,15 +161,21 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--seconds", type=int, default=3600)
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--save", type=Path)
     parser.add_argument("--shapes", action="store_true")
+    parser.add_argument("--unseen", action="store_true")
     arguments = parser.parse_args()
     began = time.process_time()
+    saved = _saved(arguments.save)
     outcomes: list[Outcome] = []
     for seed in range(arguments.first, arguments.first + arguments.scenarios):
-        found = courses(seed, arguments.seconds)
-        seconds = list(hour(seed, found, arguments.seconds, linear=not arguments.shapes))
-        outcomes += Contest(found, noisy=True).run(seconds)
-        outcomes += Contest(found, noisy=False).run(seconds[: MOMENTS_S[0]])
+        if seed not in saved:
+            saved[seed] = list(_scenario(seed, arguments))
+            if arguments.save:
+                with arguments.save.open("a") as file:
+                    line = {"seed": seed, "outcomes": [asdict(one) for one in saved[seed]]}
+                    file.write(json.dumps(line) + "\n")
+        outcomes += saved[seed]
         print(f"\r{seed + 1 - arguments.first}/{arguments.scenarios}", end="", file=sys.stderr)
     print(file=sys.stderr)
     report(outcomes)
@@ -161,6 +185,27 @@ def main() -> None:
             (o.processes, o.at_s, o.proportional, o.learnt, o.oracle) for o in outcomes if o.noisy
         ]
         arguments.plot.write_text(plot(points))
+
+
+def _scenario(seed: int, arguments: argparse.Namespace) -> Iterator[Outcome]:
+    found = courses(seed, arguments.seconds, arrivals=not arguments.unseen)
+    seconds = list(hour(seed, found, arguments.seconds, linear=not arguments.shapes))
+    unseen_w = Random(f"floor/{seed}").uniform(*UNSEEN_W) if arguments.unseen else 0.0
+    yield from Contest(found, True, unseen_w).run(seconds)
+    yield from Contest(found, False, unseen_w).run(seconds[: MOMENTS_S[0]])
+
+
+def _saved(file: Path | None) -> dict[int, list[Outcome]]:
+    """What an earlier run kept, by seed."""
+    if file is None or not file.exists():
+        return {}
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    return {
+        line["seed"]: [
+            Outcome(**{**one, "deviations": tuple(one["deviations"])}) for one in line["outcomes"]
+        ]
+        for line in lines
+    }
 
 
 def report(outcomes: Sequence[Outcome]) -> None:

@@ -138,7 +138,7 @@ class Contest:
     def _oracle(self, work: float, used: dict[int, float], rates: Oracle) -> dict[int, float]:
         """Knows the floor as well."""
         parts = self.oracle.book(used, round(work * UJ_PER_J), 1.0, rates, pay=True)
-        equal = self.unseen_w * UJ_PER_J / len(used)
+        equal = self.unseen_w * UJ_PER_J / max(1, len(used))
         return {i: parts.get(i, 0) + equal for i in used}
 
     def _outcome(self, at_s: int, owners: list[Owner]) -> Outcome:

@@ -56,6 +56,15 @@ def courses(seed: int, seconds: int, *, arrivals: bool = True) -> list[Course]:
             return found
 
 
+def demands(seed: int, found: Sequence[Course], seconds: int) -> list[list[float]]:
+    """SM time of each process, slot by slot, as `hour` has it."""
+    grids = [_grid(f"{seed}/{i}", course, seconds, True)[0] for i, course in enumerate(found)]
+    asked = [max(1.0, sum(slot)) for slot in zip(*grids, strict=True)]
+    return [
+        [value / all_of_it for value, all_of_it in zip(grid, asked, strict=True)] for grid in grids
+    ]
+
+
 def hour(
     seed: int, found: Sequence[Course], seconds: int, *, linear: bool = True
 ) -> Iterator[Second]:

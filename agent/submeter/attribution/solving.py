@@ -23,7 +23,10 @@ from submeter.attribution.steps import Steps
 K = TypeVar("K", bound=Hashable)
 
 _SURE: Final = 2.0
-"""Weights are used if they explain more than noise would by this many standard deviations."""
+"""Weights are used if they explain more than noise would by this many standard deviations …"""
+_CROWD: Final = 4
+"""… of two or three: between so few a slip is seen at once, as 57 : 43 for two that are alike. Of
+four and more it is enough to explain more: six that are alike were booked no worse for it."""
 _CAUTION: Final = 3.5
 """v is taken this many times larger: weights that are steady only by and large."""
 _UNLIKE: Final = 0.3  # of the common slope: so unlike are weights at least
@@ -235,7 +238,8 @@ def _improves(normal: Normal, fit: _Fit, told: Sequence[tuple[float, float]]) ->
     for (at, information), beta in zip(told, fit.beta[1:], strict=True):
         gain += information * ((normal.slope - at) ** 2 - (beta - at) ** 2)
         expected += information > 0
-    return gain > expected + _SURE * math.sqrt(2 * expected)
+    sure = _SURE if len(told) < _CROWD else 0.0
+    return gain > expected + sure * math.sqrt(2 * expected)
 
 
 def _misfit(normal: Normal, beta: Vector) -> float:

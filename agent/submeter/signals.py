@@ -1,9 +1,11 @@
 """One GPU's utilisation calls in, what the split of its intervals needs out, learning on the way.
 
 A call's percents are of the time since the call before; the power of just that time is the
-movement of the energy counter between the readings that stood when the calls were made.
+movement of the energy counter between the first readings from these calls on. Those may be a second
+in coming, since readings are taken in rounds: who worked is known at once, learning waits for them.
 """
 
+from collections import deque
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -17,6 +19,7 @@ _STALE_NS: Final = 10 * NS_PER_S
 _GONE_NS: Final = 2 * _STALE_NS
 _LONGEST_NS: Final = 3 * NS_PER_S
 _SHORTEST_NS: Final = NS_PER_S // 2
+_PATIENCE: Final = 4  # calls: a device that is gone doesn't answer any more
 _PPM_PER_PERCENT: Final = 10_000
 _SM_PER_VIDEO: Final = 10
 """Time of an encoder or decoder counts as a tenth of SM time until it is learnt what it draws: an
@@ -46,6 +49,17 @@ class _SmTime(NamedTuple):
         return used, sum(time for pid, time in self.by_pid.items() if pid not in met)
 
 
+class _Call(NamedTuple):
+    """A utilisation call that is still to be learnt from."""
+
+    at_ns: int | None  # None: its reading is the right one
+    reading: Reading | None
+    elapsed_ns: int
+    shares: dict[ProcessKey | None, float]
+    floors: Floors | None
+    exact: bool
+
+
 class Signals:
     """Who worked how long on one GPU, and what a unit of it drew. One thread."""
 
@@ -55,6 +69,7 @@ class Signals:
         self.sharing = Sharing(board, programs, shown)
         self._sm_time: _SmTime | None = None
         self._before: Reading | None = None
+        self._waiting: deque[_Call] = deque()
         self._busy: Activity | None = None
         self._met: dict[int, int] = {}  # PIDs of holders, and when they were last there
         self._list: tuple[Held, ...] | None = None
@@ -78,7 +93,8 @@ class Signals:
                 for number, used in more.items():
                     total[number] = total.get(number, 0) + used
             self._notice(batch)
-            self._learn(batch, of_batch, held, floors)
+            self._waiting.append(self._call(batch, of_batch, held, floors))
+        self._learn(watch)
         if elapsed_ns:
             self._sm_time = _SmTime(by_pid, by_instance, elapsed_ns, now_ns, video)
         elif self._sm_time is not None and now_ns - self._sm_time.at_ns > _STALE_NS:
@@ -160,16 +176,10 @@ class Signals:
         elif _is_video(batch):
             self._busy = Activity(batch.reading.at_ns, 1)
 
-    def _learn(
+    def _call(
         self, batch: Batch, sm_time: _SmTime, held: tuple[Held, ...], floors: Floors | None
-    ) -> None:
-        before, self._before = self._before, batch.reading
-        watts = None
-        if batch.elapsed_ns <= _LONGEST_NS and before is not None and batch.reading is not None:
-            watts = _watts(before, batch.reading)
-        if watts is None:
-            self.sharing.interrupt()
-            return
+    ) -> _Call:
+        """Who worked which share of the time."""
         used, foreign = sm_time.of(held, self._met)
         shares: dict[ProcessKey | None, float] = {}
         for one, time in zip(held, used, strict=True):
@@ -178,7 +188,26 @@ class Signals:
                 shares[one.key] = shares.get(one.key, 0.0) + share
         if foreign:
             shares[None] = shares.get(None, 0.0) + foreign / batch.elapsed_ns / 100
-        self.sharing.together(shares, watts, floors, exact=bool(batch.instances))
+        exact = bool(batch.instances)
+        return _Call(batch.at_ns, batch.reading, batch.elapsed_ns, shares, floors, exact)
+
+    def _learn(self, watch: GpuWatch) -> None:
+        """From the calls whose readings are there."""
+        waiting = self._waiting
+        while waiting:
+            call = waiting[0]
+            reading = call.reading if call.at_ns is None else _stood(watch, call.at_ns)
+            if reading is None and call.at_ns is not None and len(waiting) <= _PATIENCE:
+                return
+            waiting.popleft()
+            before, self._before = self._before, reading
+            watts = None
+            if call.elapsed_ns <= _LONGEST_NS and before is not None and reading is not None:
+                watts = _watts(before, reading)
+            if watts is None:
+                self.sharing.interrupt()
+            else:
+                self.sharing.together(call.shares, watts, call.floors, exact=call.exact)
 
     def _weights(
         self,
@@ -210,6 +239,15 @@ class Signals:
         got = allotment.weights
         weights = {i: got.get(party, 0) // sharers[party] for i, party in parties.items()}
         return weights, got.get(stranger, 0)
+
+
+def _stood(watch: GpuWatch, at_ns: int) -> Reading | None:
+    """The first reading from that moment on; None while there is none."""
+    while watch.stood and watch.stood[0][0] < at_ns:
+        watch.stood.popleft()
+    if watch.stood and watch.stood[0][0] == at_ns:
+        return watch.stood.popleft()[1]
+    return None
 
 
 def _sm_time(batch: Batch, now_ns: int) -> _SmTime:

@@ -219,3 +219,32 @@ def test_an_encoder_that_works_alone_is_work_and_no_floor(signals: Signals) -> N
     assert activity.utilization_percent
     signals.take(watch(batch({11: 0, 12: 0}, reading(2, 0))), 2 * NS_PER_S, FLOORS, owner_of)
     assert signals.activity(there) == Activity(NS_PER_S, 0)
+
+
+def test_learning_waits_for_the_reading_of_the_call(signals: Signals) -> None:
+    """Readings are taken in rounds: how the counter stood at a call is known a second later, and
+    the newest reading at the call is of a second ago. Alternating by the second, that would give
+    each the power of the other."""
+    energy_uj = 0
+    stood: deque[tuple[int, Reading]] = deque()
+    last = reading(0, 0)
+    for second in range(1, 400):
+        a, b = (60, 5) if second % 2 else (5, 35)
+        stale = batch({11: a, 12: b}, last)._replace(at_ns=second * NS_PER_S)
+        there = watch(stale)
+        there.stood = stood
+        signals.take(there, second * NS_PER_S, FLOORS, owner_of)
+        energy_uj += (100 + 4 * a + b) * 1_000_000
+        last = reading(second, energy_uj)
+        stood.append((second * NS_PER_S, last))
+    weights = signals.sharing.weights
+    assert weights is not None
+    assert weights.of(A.key) > 3 * weights.of(B.key)
+
+
+def test_a_device_that_is_gone_is_not_waited_for(signals: Signals) -> None:
+    for second in range(1, 50):
+        there = watch(batch({11: 30, 12: 20}, None)._replace(at_ns=second * NS_PER_S))
+        there.stood = deque()
+        signals.take(there, second * NS_PER_S, FLOORS, owner_of)
+    assert len(signals._waiting) <= 5

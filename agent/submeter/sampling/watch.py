@@ -47,6 +47,7 @@ _FAILING_NS: Final = 3 * NS_PER_S
 _REOPEN_FIRST_NS: Final = NS_PER_S
 _REOPEN_MOST_NS: Final = 60 * NS_PER_S
 _MEMORY_CHANGE_BYTES: Final = 1 << 20
+_ANSWERS: Final = 16  # utilisation calls whose readings are waited for, or wait to be fetched
 _LIVENESS_CHECKS: Final = 8  # per look: identifying a process costs about 15 µs
 
 
@@ -72,6 +73,7 @@ class Batch(NamedTuple):
     samples: tuple[UtilisationSample, ...]
     reading: Reading | None = None  # the newest one at that moment
     instances: tuple[InstanceActivity, ...] = ()  # of a partitioned GPU, instead of samples
+    at_ns: int | None = None  # of the call: its own reading comes later (`GpuWatch.stood`)
 
 
 class GpuWatch:
@@ -108,6 +110,10 @@ class GpuWatch:
         self.held: tuple[Held, ...] | None = None  # not known yet: nobody's, rather than idle
         self.closed: deque[Closed] = deque()
         self.batches: deque[Batch] = deque(maxlen=1_024)
+        self.stood: deque[tuple[int, Reading]] = deque(maxlen=_ANSWERS)
+        """How the counter stood at each utilisation call: readings are taken in rounds, so the
+        newest one at that moment may be a second old."""
+        self._asked: deque[int] = deque(maxlen=_ANSWERS)
         self.next_close_ns = 0
         self.on_cut: Callable[[], None] = lambda: None  # tells whoever samples
         self._processes = processes
@@ -209,7 +215,16 @@ class GpuWatch:
             if tell is not None:
                 tell(uuid, reading)
         self.latest = reading
+        if self._asked and reading.at_ns >= self._asked[0]:
+            self._answer(readings)
         return max(now_ns, reading.at_ns)
+
+    def _answer(self, readings: Sequence[Reading]) -> None:
+        """The first reading from each utilisation call on."""
+        asked = self._asked
+        for reading in readings:
+            while asked and reading.at_ns >= asked[0]:
+                self.stood.append((asked.popleft(), reading))
 
     def _failed(self, now_ns: int) -> None:
         """One failure means nothing; nothing but failures for seconds means that it is gone."""
@@ -353,7 +368,8 @@ class GpuWatch:
         elapsed_ns = now_ns - self._last_utilisation_ns
         if elapsed_ns > SURVEY_NS:
             elapsed_ns = LOOK_NS  # after a pause the driver is asked for the last second only
-        self.batches.append(Batch(elapsed_ns, tuple(samples), self.latest))
+        self._asked.append(now_ns)
+        self.batches.append(Batch(elapsed_ns, tuple(samples), self.latest, at_ns=now_ns))
         self._last_utilisation_ns = now_ns
         known = {one.holder.pid for one in self._listed or ()}
         if any(_works(sample) and sample.pid not in known for sample in samples):
@@ -373,7 +389,9 @@ class GpuWatch:
         since_ns, self._last_utilisation_ns = self._last_utilisation_ns, now_ns
         instances = self.device.instances(now_ns)
         if instances and now_ns > since_ns:
-            self.batches.append(Batch(now_ns - since_ns, (), self.latest, tuple(instances)))
+            self._asked.append(now_ns)
+            batch = Batch(now_ns - since_ns, (), self.latest, tuple(instances), now_ns)
+            self.batches.append(batch)
 
     def _users_changed(self) -> bool:
         activity, listed = self.activity, self._listed

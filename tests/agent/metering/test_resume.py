@@ -187,3 +187,11 @@ def test_a_board_that_is_lost_before_its_counter_was_read_is_not_waited_for() ->
     made.lost(1_001 * S)
     done = [interval for at in (1_030, 1_060) for interval in made.close(at * S)]
     assert sum(ns for i in done for _, ns in i.unmetered_ns) > 0
+
+
+@pytest.mark.parametrize("energy_uj", [BASE, None])
+def test_where_no_agent_was_before_none_was_down(energy_uj: int | None) -> None:
+    made = meter(EnergySource.AVERAGE if energy_uj is None else EnergySource.COUNTER)
+    for second in (1, 2):
+        made.observe(reading(second * S, energy_uj, 50_000))
+    assert [interval.agent_down for interval in made.close(2 * S)] == [False]

@@ -136,9 +136,9 @@ def test_each_board_is_asked_at_each_tick_until_the_take(driver: Driver, pacer: 
     assert pacer.wait((ticks,), 1 << 62) is ticks
     state = ticks.state
     assert driver.asked == [0, 1, 2] * state.polls
-    # The caller's tick, who takes, advances: the fifth, or one before that was so late.
+    # The caller's tick, who takes, advances: the fifth, but where the machine was late.
     assert state.next_ns == first_ns + (state.polls + state.missed - 1) * PERIOD_NS
-    assert state.next_ns <= first_ns + 4 * PERIOD_NS <= state.tick_ns
+    assert state.tick_ns >= max(state.next_ns, first_ns + 4 * PERIOD_NS)
     for place, room in enumerate(driver.rooms):
         assert driver.values(place) == list(range(1, state.polls + 1))
         ends_ns = room.ends_ns[: room.state.filled]

@@ -68,8 +68,10 @@ def fresh(
         if not (CHECKOUT / name).is_dir():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(CHECKOUT / name, source / name, follow_symlinks=False)
-    wheels = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir"]
-    subprocess.run([*wheels, str(layer / "srv/wheels"), str(CHECKOUT), "hatchling"], check=True)
+    fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes"]
+    for lock in ("build", "agent"):  # one by one: they may pin the same
+        names = ["--dest", str(layer / "srv/wheels"), "-r", str(CHECKOUT / f"locks/{lock}.txt")]
+        subprocess.run([*fetch, *names], check=True)
     (layer / LIBRARIES).mkdir(parents=True)
     shutil.copy(standin_library, layer / LIBRARIES)
     standin.script_path = layer / ENVIRON["SUBMETER_STANDIN_SCRIPT"].lstrip("/")

@@ -77,7 +77,7 @@ def meter_until(end_ns: int, directory: Path, shown: int, before: tuple[int, ...
         assert not writer.problem, writer.problem
         totals = [ledger.totals(uuid).energy_uj for uuid in GPUS]
         os.write(shown, SHOWN.pack(at_ns, *totals, *attributed(ledger)))
-        if at_ns >= end_ns:
+        if at_ns >= end_ns and turn:  # something is booked, and so there is where to go on from
             return
 
 

@@ -264,12 +264,15 @@ class Service:
             self._end()  # a second ^C, or one more from the terminal's whole group, changes nothing
         if self._agent.gave_up is not None:
             raise self._agent.gave_up
+        return self._code()
+
+    def _code(self) -> int:
         return EXIT_OK if self._agent.crashed is None else EXIT_FAILED
 
     def _end(self) -> None:
         """Stops everything, the ledger's last second included; cut short where that hangs."""
         self._manager.tell(*(reloading(SystemClock()) if self.again else ("STOPPING=1",)))
-        _end_within(_END_S)
+        _end_within(_END_S, self._code)
         snapshot = self._agent.stop()
         finish(self._outlets, snapshot)
         if not self._committer.stop(_COMMIT_S):
@@ -402,14 +405,14 @@ def _announce(url: str, backend: Backend, state_dir: Path) -> None:
     _log.info("serving %s and %smetrics; state in %s", url, url, state_dir)
 
 
-def _end_within(seconds: float) -> None:
-    """Ends the process by force if it hasn't ended by then: a thread may be stuck in the driver,
-    and whoever stops a service waits for it. What was booked until now is booked."""
+def _end_within(seconds: float, code: Callable[[], int]) -> None:
+    """Ends the process by force, with that code, if it hasn't ended by then: a thread may be stuck
+    in the driver, and whoever stops a service waits for it. What was booked until now is booked."""
 
     def end() -> None:
         _log.error("something does not let go within %g s; ending all the same", seconds)
         faulthandler.dump_traceback(all_threads=True)
-        os._exit(EXIT_OK)
+        os._exit(code())
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True

@@ -47,9 +47,11 @@ UNRESOLVED: Final = Owner(Phase.UNATTRIBUTED, workload="(unresolved)")
 COUNT_NS: Final = 5 * NS_PER_S
 """How often what is counted beside energy is booked: what `/metrics` shows of it is that old."""
 
-_PATIENCE_S: Final = 0.5
+_PATIENCE_S: Final = 0.1
 """How long somebody who looks waits for a settlement that is going on (milliseconds, unless the
-disk is slow) before he gets what was last looked at."""
+disk is slow or thousands of processes share the GPUs) before he gets what was last looked at."""
+_PATIENCE_AT_FIRST_S: Final = 5.0
+"""The same where nobody has looked yet: there is nothing else to give him."""
 
 _NOBODY: Final = frozenset({Phase.IDLE, Phase.UNATTRIBUTED})
 
@@ -146,8 +148,10 @@ class Settlement:
     def snapshot(self, health: Callable[[], Health]) -> Snapshot | None:
         """How things stood after the last settlement: the same one until the next; None before
         the first. Energies and counts are what is durable then, all else is of the moment."""
-        if not self._lock.acquire(timeout=_PATIENCE_S):
-            return self._snapshot
+        known = self._snapshot
+        patience_s = _PATIENCE_AT_FIRST_S if known is None else _PATIENCE_S
+        if not self._lock.acquire(timeout=patience_s):
+            return known
         try:
             known = self._snapshot
             if self._sequence and (known is None or known.sequence != self._sequence):

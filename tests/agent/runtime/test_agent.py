@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from submeter import settlement as module
 from submeter.backends import Device, load
 from submeter.clock import SystemClock
 from submeter.ledger import Ledger
@@ -105,6 +106,26 @@ def test_where_no_gpu_answers_any_more_the_driver_is_opened_anew(
     assert last is not None
     assert _total(last) >= _total(before)
     assert agent.crashed is None
+
+
+def test_the_first_who_looks_waits_for_the_settlement_and_later_ones_get_the_last(
+    started: Callable[[str], tuple[Agent, Opened]],
+) -> None:
+    agent, _ = started(NODE)
+    settlement = agent._settlement
+    first: list[Snapshot | None] = []
+    while agent.not_ready():
+        threading.Event().wait(0.01)
+    with settlement._lock:  # one that goes on for longer than anybody waits for a newer one
+        settlement._snapshot = None
+        looking = threading.Thread(target=lambda: first.append(agent.snapshot))
+        looking.start()
+        looking.join(3 * module._PATIENCE_S)
+        assert looking.is_alive()
+    looking.join(PATIENCE_S)
+    assert first[0] is not None
+    with settlement._lock:
+        assert agent.snapshot is settlement._snapshot is not None
 
 
 def _total(snapshot: Snapshot) -> int:

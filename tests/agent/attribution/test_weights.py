@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable
+from operator import mul
 
 import pytest
 
@@ -329,3 +330,34 @@ def test_with_who_is_forgotten_what_he_drew_goes() -> None:
     normal = finished(moments.normal(0.0))
     assert normal is not None
     assert normal.slope == pytest.approx(100.0)
+
+
+def test_that_all_is_scaled_down_now_and_then_changes_nothing() -> None:
+    """Weights grow with time, and floats don't for ever."""
+    dice = random.Random(3)
+    seconds = []
+    for second in range(400):
+        used = [0.3 if second // (7 + 4 * i) % 2 else 0.1 for i in range(3)]
+        seen = [sum(dice.random() < share for _ in range(7)) / 7 for share in used]
+        seconds.append(([1.0, *seen], 60.0 + sum(map(mul, used, (150.0, 300.0, 600.0)))))
+    normals = []
+    for scaled in (False, True):
+        moments = Moments()
+        for _ in range(3):
+            moments.add_column()
+        for second, (seen, watts) in enumerate(seconds):
+            moments.observe(list(seen), watts)
+            if scaled and second in (150, 333):
+                moments._renormalise()
+        normal = finished(moments.normal(60.0))
+        assert normal is not None
+        assert not normal.exact
+        normals.append(normal)
+    plain, scaled_down = normals
+    assert scaled_down.right == pytest.approx(plain.right)
+    assert scaled_down.slope == pytest.approx(plain.slope)
+    assert scaled_down.square == pytest.approx(plain.square)
+    for row, same in zip(scaled_down.matrix, plain.matrix, strict=True):
+        assert row == pytest.approx(same)
+    for row, same in zip(scaled_down.sampling, plain.sampling, strict=True):
+        assert row == pytest.approx(same)

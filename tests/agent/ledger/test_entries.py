@@ -7,7 +7,7 @@ from submeter.ledger.done import parse_marks
 from submeter.ledger.entries import entry_of
 from submeter.ledger.rows import NO_COUNTER, BadRow, decode, encode
 from submeter.ledger.states import parse_state
-from submeter.model import CounterState, EnergySource, Interval, MeterState
+from submeter.model import CounterState, EnergySource, Interval, MeterState, UnmeteredReason
 
 
 @pytest.mark.fault("F9", "F73")
@@ -29,3 +29,12 @@ def test_numbers_and_depths_that_json_allows_are_bad_rows(text: str) -> None:
     for parse in (parse_counts, parse_marks, parse_state):
         with pytest.raises(BadRow):
             parse(text)
+
+
+@pytest.mark.parametrize(("unmetered_ns", "metered_ns"), [(0, 10), (4, 6), (10, 0), (12, 0)])
+def test_time_is_metered_or_it_is_not(unmetered_ns: int, metered_ns: int) -> None:
+    """More may be unmetered than there was: seconds before a boot are counted with what follows."""
+    reasons = ((UnmeteredReason.GAP, unmetered_ns),)
+    row = entry_of(Interval("GPU-1", 0, 10, 20, 0, EnergySource.COUNTER, unmetered_ns=reasons))
+    assert row.metered_ns == metered_ns
+    assert row.facts.get("unmetered.gap", 0) == unmetered_ns

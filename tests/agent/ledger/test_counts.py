@@ -85,3 +85,11 @@ def test_names_and_back() -> None:
     assert requests(request_names(asked), dict.fromkeys(asked, 0)) == asked
     states = (ExporterState("a", runs=3, failures=1), ExporterState("b", missed_readings=4))
     assert exporters(exporter_names(states), [ExporterState("a"), states[1]]) == states
+
+
+def test_what_was_counted_once_is_not_counted_again() -> None:
+    """Most of what is counted is the same at the next look; less is of one that was made anew."""
+    counts = Counts({"GPU-1": {"samples": 100}})
+    for seen in (5, 5, 7, 7, 2, 2):
+        counts.take("GPU-1", {"samples": seen})
+    assert counts.totals == {"GPU-1": {"samples": 100 + 7 + 2}}

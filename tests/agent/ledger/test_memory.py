@@ -70,6 +70,7 @@ def test_suspect_and_unmetered_stay_outside_the_total() -> None:
             unmetered_ns=((UnmeteredReason.GAP, 7),),
             resets=1,
             jitters=2,
+            stalls=3,
         ),
         [_posting(1)],
     )
@@ -77,7 +78,7 @@ def test_suspect_and_unmetered_stay_outside_the_total() -> None:
     assert totals.energy_uj == 1
     assert totals.suspect_uj == {SuspectReason.JUMP: 50}
     assert totals.unmetered_ns == {UnmeteredReason.GAP: 7}
-    assert (totals.resets, totals.jitters) == (1, 2)
+    assert (totals.resets, totals.jitters, totals.stalls) == (1, 2, 3)
 
 
 @pytest.mark.fault("F84")

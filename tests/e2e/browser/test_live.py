@@ -97,8 +97,9 @@ def test_the_page_lives(started: Callable[..., Process], tab: Tab) -> None:
 
 def test_the_numbers_are_those_of_metrics(started: Callable[..., Process], tab: Tab) -> None:
     """Of one and the same snapshot: what stands on the page, and what a scrape gets."""
-    opened(tab, started().url)
-    for _ in range(5):
+    url = started().url
+    for _ in range(20):
+        opened(tab, url)  # anew each time: a stream keeps its distance from the settlements
         found = tab.value(_SAME_SNAPSHOT)
         if found["sequence"] == found["sequence_after"]:
             break

@@ -19,15 +19,16 @@ def answers(
     snapshot: Callable[[], Snapshot | None],
     watches: Callable[[], Sequence[GpuWatch]],
     name_of: Callable[[int], str],
-    notice: str,
+    notice: Callable[[], str],
 ) -> Answer:
     """The questions that are understood. ``name_of`` is from a uid to the name in labels;
-    ``notice``: what to know about all figures, as that they are simulated."""
+    ``notice``: what to know about all figures now, as that they are simulated."""
 
     def answer(fields: Mapping[str, Any], who: Who) -> Mapping[str, object] | None:
         if fields["ask"] == "gpus":
             levels = [_level(watch) for watch in watches() if watch.up]
-            return {"gpus": levels, "notice": notice} if notice else {"gpus": levels}
+            said = notice()
+            return {"gpus": levels, "notice": said} if said else {"gpus": levels}
         workload = fields.get("workload")
         if fields["ask"] == "used" and isinstance(workload, str):
             user = None if who.uid == _ROOT else name_of(who.uid)

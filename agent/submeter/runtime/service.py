@@ -153,7 +153,7 @@ class Service:
             version=__version__,
             started_wall_ns=clock.wall_ns(),
             power_budget_mw=config.node.power_budget_mw,
-            notice=lambda: backend.notice,
+            notice=self._notice,
         )
         self._labels = Labels()
         self._tidy_ns = 0
@@ -205,7 +205,7 @@ class Service:
             self._outlets.append(outlet)
             if outlet.offer is not None:
                 self._listeners.append(outlet.offer)
-        answer = answers(self._snapshot, self._node.watches, user_name, self._backend.notice)
+        answer = answers(self._snapshot, self._node.watches, user_name, self._notice)
         self._label_server = label_server(
             self._config,
             self._labels,
@@ -341,6 +341,9 @@ class Service:
 
     def _snapshot(self) -> Snapshot | None:
         return self._agent.snapshot
+
+    def _notice(self) -> str:
+        return self._backend.notice
 
 
 def _exporter(config: Config, name: str, options: Mapping[str, object]) -> Exporter:

@@ -46,8 +46,8 @@ class Checked(NamedTuple):
     energy_uj: int
 
 
-def live(timeline: Timeline) -> Checked:
-    """Lives through it. Raises Broken."""
+def live(timeline: Timeline, tell: Callable[[float], None] = lambda _share: None) -> Checked:
+    """Lives through it; ``tell`` is called with the share of it that is over. Raises Broken."""
     with tempfile.TemporaryDirectory(dir=MEMORY, prefix="submeter-life-") as scratch:
         machine = Machine(timeline, Path(scratch).resolve())
         with (
@@ -58,6 +58,7 @@ def live(timeline: Timeline) -> Checked:
             for event in timeline.events:
                 machine.live_until(event.at_ms * NS_PER_MS)
                 machine.happen(event)
+                tell(event.at_ms / (timeline.seconds * 1_000))
             machine.live_until(timeline.seconds * NS_PER_S)
             machine.calm()
         return machine.judge()

@@ -100,9 +100,10 @@ def year(seed: int) -> Timeline:
         seconds=_YEAR_S,
         boards=(BoardPlan(), BoardPlan()),
         events=events,
-        period_ms=4_000,
+        period_ms=5_000,
         settle_ms=60_000,
-        look_s=30,
+        max_series=300,  # reached after some days: a year is lived at the limit
+        look_s=60,
     )
 
 

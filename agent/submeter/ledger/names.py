@@ -7,6 +7,7 @@ every hour goes on with the series that it has, and doesn't use up what there ma
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
@@ -21,6 +22,15 @@ IDLE: Final = 600
 the process table remembers who is gone (300 s)."""
 
 
+@dataclass(slots=True)
+class _Hidden:
+    """``used``: the number of the last commit that booked to it."""
+
+    series: Series
+    shown_as: Account
+    used: int
+
+
 class Names:
     """Owns what must be known of each series to book to it. One thread."""
 
@@ -29,17 +39,15 @@ class Names:
         """How many series there ever were."""
         self._live = live
         self._series: dict[tuple[Account, Method], Series] = {}
-        self._shown_as: dict[int, Account] = {}
         self._of_owner: dict[tuple[str, Owner], int] = {}
-        self._hidden: dict[int, Series] = {}
-        self._used: dict[int, int] = {}  # by hidden series: the number of the last commit
+        self._hidden: dict[int, _Hidden] = {}
         self._folded: dict[Account, int] = {}  # how many hidden series each has
         self._left: dict[bytes, tuple[tuple[Method, int], ...]] = {}  # … and had, by digest
 
-    def know(self, series: Series, number: int) -> Account:
-        """From now on it can be booked to; whom metrics show it as. ``number``: of the commit."""
+    def know(self, series: Series, number: int) -> None:
+        """From now on it can be booked to. ``number``: of the commit."""
         self.count += 1
-        return self._keep(series, number)
+        self._keep(series, number)
 
     def back(self, account: Account, method: Method, gpu: int, number: int) -> Series | None:
         """The series of one who left and is here again."""
@@ -50,49 +58,51 @@ class Names:
                 return series
         return None
 
-    def _keep(self, series: Series, number: int) -> Account:
-        account = shown_as = series.account
+    def _keep(self, series: Series, number: int) -> None:
+        account = series.account
         self._series[account, series.method] = series
         if not series.shown:
-            shown_as = account._replace(owner=Owner(account.owner.phase, workload=OTHER))
-            self._hidden[series.id] = series
-            self._used[series.id] = number
-            known = account in self._folded or _digest(account) in self._left
-            self._live.folded += not known
-            self._folded[account] = self._folded.get(account, 0) + 1
-        self._shown_as[series.id] = shown_as
+            self._hide(series, number)
         self._of_owner.setdefault((account.gpu_uuid, account.owner), series.id)
-        self._live.know(series, shown_as)
-        return shown_as
+        self._live.know(series, self.shown_as(series))
+
+    def _hide(self, series: Series, number: int) -> None:
+        account = series.account
+        owner = Owner(account.owner.phase, workload=OTHER)
+        self._hidden[series.id] = _Hidden(series, account._replace(owner=owner), number)
+        known = account in self._folded or (self._left and _digest(account) in self._left)
+        self._live.folded += not known
+        self._folded[account] = self._folded.get(account, 0) + 1
 
     def find(self, account: Account, method: Method, number: int) -> Series | None:
         """The series of an account that is booked to now."""
         series = self._series.get((account, method))
         if series is not None and not series.shown:
-            self._used[series.id] = number
+            self._hidden[series.id].used = number
         return series
 
     def of_owner(self, gpu_uuid: str, owner: Owner, number: int) -> int | None:
         """A series of that owner on that GPU."""
         found = self._of_owner.get((gpu_uuid, owner))
-        if found in self._hidden:
-            self._used[found] = number
+        hidden = None if found is None else self._hidden.get(found)
+        if hidden is not None:
+            hidden.used = number
         return found
 
     def shown_as(self, series: Series) -> Account:
         """The account that metrics show it as."""
-        return self._shown_as[series.id]
+        return series.account if series.shown else self._hidden[series.id].shown_as
 
     def forget(self, before: int, busy: Collection[int] = ()) -> None:
         """Lets go of hidden series that no commit from that one on has used; of ``busy`` ones
         something is still to be booked."""
-        for number in [each for each, used in self._used.items() if used < before]:
-            if number not in busy:
-                self._leave(self._hidden.pop(number))
+        for known, hidden in list(self._hidden.items()):
+            if hidden.used < before and known not in busy:
+                del self._hidden[known]
+                self._leave(hidden.series)
 
     def _leave(self, series: Series) -> None:
         account = series.account
-        del self._used[series.id], self._shown_as[series.id]
         if self._series.get((account, series.method)) is series:
             del self._series[account, series.method]
         if self._of_owner.get((account.gpu_uuid, account.owner)) == series.id:

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,7 @@ from submeter.ledger.opening import open_store
 from submeter.ledger.records import Session
 from submeter.ledger.retention import Keep
 from submeter.model import ProcessView, Reading, Snapshot
+from submeter.runtime import memory
 from submeter.runtime.agent import Agent
 from submeter.runtime.answers import answers
 from submeter.runtime.assembly import backend_of, clock_of, ticking_of
@@ -66,8 +67,7 @@ _log = logging.getLogger(__name__)
 _SWITCH_INTERVAL_S: Final = 0.0005
 """How long a thread may hold the interpreter while another waits: a scrape that is being rendered
 must not make the sampler late (the default is 5 ms)."""
-
-
+_TIDY_NS: Final = 60 * NS_PER_S
 _COMMIT_S: Final = 1.0
 _LAST_PUSH_S: Final = 1.5
 _END_S: Final = 4.5
@@ -242,7 +242,7 @@ class Service:
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         faulthandler.enable()  # a watchdog's SIGABRT then says what every thread was at
         _allow_many_connections()
-        _keep_memory_together()
+        memory.keep_together()
         ended = self._agent.ended
         thread = threading.Thread(target=self._server.run, name="web", daemon=True)
         with ended.by_signals():
@@ -256,7 +256,7 @@ class Service:
             self._agent.start(give_up=self._config.require_gpu)
             gc.collect()
             gc.freeze()  # what is there now stays: collections need not look at it again
-            _give_back_memory()
+            memory.give_back()
             _wait(ended, self._backend if exit_at_end else None)
             while ended.only_reload() and self._stays_as_it_is(reload):
                 _wait(ended, self._backend if exit_at_end else None)
@@ -300,7 +300,7 @@ class Service:
         self._heart.beat(self._snapshot, self._agent.not_ready(), self._agent.pulse())
         if now_ns >= self._tidy_ns:
             self._tidy_ns = now_ns + _TIDY_NS
-            _give_back_memory()
+            memory.give_back()
 
     def close(self) -> None:
         """Gives everything back; called whatever happened."""
@@ -372,34 +372,6 @@ def _allow_many_connections() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-def _keep_memory_together() -> None:
-    """Two arenas for all threads; large texts are mapped, and given back at once. By default glibc
-    gives each thread an arena and lets the threshold for mapping grow: hours of scrapes by threads
-    that come and go then leave more holes than memory in use. Measured with `make soak`."""
-    ctypes = sys.modules.get("ctypes")
-    if ctypes is not None:
-        with suppress(AttributeError, OSError):  # other C libraries have no such function
-            library = ctypes.CDLL(None)
-            for option, value in _MALLOPT:
-                library.mallopt(option, value)
-
-
-_MALLOPT: Final = ((-8, 2), (-3, 128 * 1024), (-1, 256 * 1024))
-"""M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD (malloc.h of glibc)."""
-
-
-def _give_back_memory() -> None:
-    """What was used and freed: glibc keeps about 600 kB of it after starting otherwise, and about
-    one MiB among churn. Takes less than a millisecond."""
-    ctypes = sys.modules.get("ctypes")  # there with a driver; else it would cost more than it gives
-    if ctypes is not None:
-        with suppress(AttributeError, OSError):  # other C libraries have no such function
-            ctypes.CDLL(None).malloc_trim(0)
-
-
-_TIDY_NS: Final = 60 * NS_PER_S
 
 
 def _announce(url: str, backend: Backend, state_dir: Path) -> None:

@@ -55,11 +55,11 @@ def read_lines(path: Path) -> Iterator[Line]:
     rest = ""
     tell = _TOLD.get()
     with _open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
+        size = max(1, os.fstat(file.fileno()).st_size)  # of /proc's files it is 0
         source = _Bytes(file)
         try:
             for text in _decoded(source):
-                tell(file.tell() / size)
+                tell(min(1.0, file.tell() / size))
                 *lines, rest = (rest + text).split("\n")
                 for line in lines:
                     number += 1

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from submeter.cli.output import Progress
 from submeter_reliability.figures import Figure
 from submeter_simulator.life import live
 from submeter_simulator.timeline import year
@@ -30,7 +31,8 @@ SEED: Final = 1
 def measure() -> Mapping[str, float]:
     """Raises Broken where anything is not as it must be, at any moment of the year."""
     timeline = year(SEED)
-    found = live(timeline)
+    with Progress("living", 365) as progress:
+        found = live(timeline, lambda share: progress.update(int(365 * share)))
     return {
         "simulated_days": timeline.seconds / 86_400,
         "simulated_intervals": found.intervals,

@@ -97,6 +97,15 @@ def test_whoever_waits_is_told_how_far_reading_is(tmp_path: Path, name: str) -> 
     assert any(0.2 < share < 0.8 for share in shares)
 
 
+def test_a_file_that_the_kernel_says_is_empty_is_read() -> None:
+    """Files below /proc have a size of 0 and something in them."""
+    shares: list[float] = []
+    with told(shares.append):
+        lines = list(read_lines(Path("/proc/self/status")))
+    assert lines[0].text.startswith("Name:")
+    assert all(0 <= share <= 1 for share in shares)
+
+
 def test_cut_at_any_byte_it_plays_to_the_last_whole_record(tmp_path: Path) -> None:
     whole, part = tmp_path / "whole", tmp_path / "part"
     records = [reading(step) for step in range(5)]

@@ -100,9 +100,10 @@ def year(seed: int) -> Timeline:
         seconds=_YEAR_S,
         boards=(BoardPlan(), BoardPlan()),
         events=events,
-        period_ms=5_000,
+        period_ms=10_000,
         settle_ms=60_000,
-        max_series=300,  # reached after some days: a year is lived at the limit
+        max_series=100,  # reached after some days: a year is lived at the limit
+        fold_s=21_600,
         look_s=60,
     )
 

@@ -86,12 +86,9 @@ def test_64_descriptors_and_200_clients(standin: Any, tmp_path: Path) -> None:
             wait(lambda: standin.now() > load, "the end of the load")
             wait(lambda: _joules(agent) == Decimal(1_200), "exactly 1200 J beside 200 clients")
         assert len(list(Path(f"/proc/{agent.process.pid}/fd").iterdir())) <= 64
-        agent.stop()
-        assert agent.process.returncode == 0
+        _ends_with(agent, tmp_path, 1_200_000_000)
     finally:
         agent.kill()
-    found = audit(tmp_path / "state")
-    assert (found.problem, found.energy_uj) == ("", {"GPU-0": 1_200_000_000})
 
 
 @pytest.mark.fault("F94")
@@ -110,12 +107,16 @@ def test_hardly_any_processor_time(standin: Any, tmp_path: Path) -> None:
             pass_time(0.05)
         wait(lambda: _joules(agent) == Decimal(1_800), "exactly 1800 J")
         assert _late(agent) >= late_before + 5, "late ticks are counted"
-        agent.stop()
-        assert agent.process.returncode == 0
+        _ends_with(agent, tmp_path, 1_800_000_000)
     finally:
         agent.kill()
-    found = audit(tmp_path / "state")
-    assert (found.problem, found.energy_uj) == ("", {"GPU-0": 1_800_000_000})
+
+
+def _ends_with(agent: Agent, folder: Path, energy_uj: int) -> None:
+    agent.stop()
+    assert agent.process.returncode == 0
+    found = audit(folder / "state")
+    assert (found.problem, found.energy_uj) == ("", {"GPU-0": energy_uj})
 
 
 def _remove(group: Path) -> None:

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from submeter.errors import InputError
-from submeter_fuzz import counts
-from submeter_fuzz.surfaces import SURFACES, Surface, outcome
+from submeter_fuzz import counts, parsers
+from submeter_fuzz.surface import Surface, outcome
+from submeter_fuzz.surfaces import SURFACES
 
 CORPUS = Path(__file__).parents[2] / "reliability/corpus"
 TOKENS = (
@@ -88,6 +89,31 @@ def test_counts_add_up(tmp_path: Path) -> None:
     assert all(count.date for count in found.values())
 
 
+def test_inputs_of_a_parser_that_was_changed_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "fuzz.json"
+    counts.add({"http": 7, "rules": 1}, path)
+    monkeypatch.setattr(counts, "version", lambda _name: "another")
+    assert counts.read(path) == {}
+    counts.add({"http": 3}, path)
+    assert {name: count.inputs for name, count in counts.read(path).items()} == {"http": 3}
+
+
+def test_comments_make_no_other_parser() -> None:
+    plain = parsers._code('"""A."""\n\n\ndef f(x):\n    return x + 1\n')
+    assert plain == parsers._code('"""B."""\n\n\ndef f(x):\n    # why\n    return x + 1\n')
+    assert plain != parsers._code('"""A."""\n\n\ndef f(x):\n    return x + 2\n')
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_every_surface_names_its_parser(name: str) -> None:
+    """Else nothing would be instrumented, and the search would be blind."""
+    left = set(parsers.modules()) - set(parsers.others(name))
+    for prefix in parsers.PARSERS[name]:
+        assert any(each.startswith(f"submeter.{prefix}") for each in left), prefix
+
+
 def test_what_is_kept_is_of_surfaces_that_there_are() -> None:
-    assert set(counts.read()) <= set(SURFACES)
+    assert set(counts.read()) <= set(SURFACES) == set(parsers.PARSERS)
     assert {path.name for path in CORPUS.iterdir()} <= set(SURFACES)

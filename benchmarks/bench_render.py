@@ -2,15 +2,18 @@
 
     python benchmarks/bench_render.py [series]
 
-Prints the median of several runs, in ms: building the families, rendering them, and what
-prometheus-client's own generator takes for the same families.
+Prints the median processor time of several runs, in ms: building the families, rendering them, and
+what prometheus-client's own generator takes for the same families. Each run has the next moment's
+snapshot, of the same accounts, in which every value is another one; and, as a scrape after jobs
+have come and gone, one in which a tenth of the accounts is, too.
 """
 
 import sys
-import timeit
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from statistics import median
+from typing import Any
 
 from prometheus_client import exposition
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -29,6 +32,7 @@ from submeter.model import (
     Reading,
     Snapshot,
 )
+from submeter.web.rendered import gzip
 from submeter_exporters._openmetrics import render
 
 RUNS = 15
@@ -37,52 +41,62 @@ GPUS = 8
 
 def main() -> None:
     series = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
-    snapshot = _snapshot(series)
-    built = list(families(snapshot))
-    theirs = _Fixed(
-        [_their_family(family) for family in built if family.kind is not Kind.HISTOGRAM]
-    )
-    body = render(built)
-    lines = len(body.splitlines()) - 2 * len(built)
-    print(f"{lines} series, {len(body) / 1024:.0f} KiB of text")
-    for what, call in (
-        ("families(snapshot)", lambda: list(families(snapshot))),
-        ("render, text 0.0.4", lambda: render(built)),
-        ("render, OpenMetrics 1.0.0", lambda: render(built, openmetrics=True)),
-        ("families + render", lambda: render(families(snapshot))),
-        ("gzip level 1", lambda: zlib.compress(body, 1, 31)),
-        ("prometheus-client, text 0.0.4", lambda: exposition.generate_latest(theirs)),
-        ("prometheus-client, OpenMetrics", lambda: openmetrics.generate_latest(theirs)),  # type: ignore[no-untyped-call]
+    moments = [_snapshot(series, moment) for moment in range(RUNS)]
+    others = [_snapshot(series, moment, renewed=series // 10) for moment in range(RUNS)]
+    built = [list(families(snapshot)) for snapshot in moments]
+    theirs = [_Fixed(map(_their_family, each)) for each in built]
+    bodies = [render(each) for each in built]
+    lines = sum(not line.startswith(b"#") for line in bodies[0].splitlines())
+    print(f"{lines} series, {len(bodies[0]) / 1024:.0f} KiB of text")
+    for what, call, of in (
+        ("families(snapshot)", lambda moment: list(families(moment)), moments),
+        ("render, text 0.0.4", render, built),
+        ("render, OpenMetrics 1.0.0", lambda made: render(made, openmetrics=True), built),
+        ("families + render", lambda moment: render(families(moment)), moments),
+        ("the same, a tenth renewed", lambda moment: render(families(moment)), others),
+        ("gzip", gzip, bodies),
+        ("prometheus-client, text 0.0.4", exposition.generate_latest, theirs),
+        ("prometheus-client, OpenMetrics", openmetrics.generate_latest, theirs),
     ):
-        print(f"{what:32}{_milliseconds(call):8.2f} ms")
+        print(f"{what:32}{_milliseconds(call, of):8.2f} ms")
 
 
-def _milliseconds(call: Callable[[], object]) -> float:
-    return 1000 * median(timeit.repeat(call, number=1, repeat=RUNS))
+def _milliseconds(call: Callable[[Any], object], of: Sequence[object]) -> float:
+    took = []
+    for each in of:
+        began = time.process_time()
+        call(each)
+        took.append(time.process_time() - began)
+    return 1000 * median(took)
 
 
-def _snapshot(series: int) -> Snapshot:
+def _snapshot(series: int, moment: int, *, renewed: int = 0) -> Snapshot:
     gpus = tuple(_gpu(index) for index in range(GPUS))
-    components = tuple(Component)
     energy = {
-        Account(
-            gpus[number % GPUS].info.uuid,
-            "",
-            components[number % 3],
-            Owner(Phase.TRAINING, f"train-{number // 3}", "alice", "research", f"pod-{number}"),
-        ): number * 1_234_567_891
+        _account(number + moment * series if number < renewed else number): (
+            number * 1_234_567_891 + moment * 312_456_789
+        )
         for number in range(series)
     }
-    return Snapshot(1, 0, 0, 0, "0", "mock", gpus=gpus, energy_uj=energy)
+    return Snapshot(1 + moment, 0, 0, 0, "0", "mock", gpus=gpus, energy_uj=energy)
+
+
+@cache
+def _account(number: int) -> Account:
+    owner = Owner(Phase.TRAINING, f"train-{number // 3}", "alice", "research", f"pod-{number}")
+    return Account(_uuid(number % GPUS), "", tuple(Component)[number % 3], owner)
 
 
 def _gpu(index: int) -> GpuState:
-    uuid = f"GPU-{index:08d}-1111-2222-3333-444444444444"
     info = GpuInfo(
-        uuid, index, "NVIDIA H100 80GB HBM3", "580.95", "0000:1B:00.0", "hopper",
+        _uuid(index), index, "NVIDIA H100 80GB HBM3", "580.95", "0000:1B:00.0", "hopper",
         EnergySource.COUNTER, "25ms", 25_000_000, refresh_measured=True,
     )  # fmt: skip
     return GpuState(info, True, 1_234_567_891_234, reading=Reading(0, 1, 1, 312_456, 1, 310_000, 1))
+
+
+def _uuid(index: int) -> str:
+    return f"GPU-{index:08d}-1111-2222-3333-444444444444"
 
 
 class _Fixed(Collector):

@@ -3,7 +3,7 @@
 Reading ──meter──▶ Interval ──attribute──▶ Posting… ──ledger──▶ Snapshot ──▶ exporters
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -348,7 +348,7 @@ class GpuState:
     activity: Activity | None = None
     gauges: Gauges | None = None
     peaks: PowerPeaks | None = None
-    processes: tuple[ProcessView, ...] = ()
+    processes: Sequence[ProcessView] = ()
     energy_by_method_uj: Mapping[Method, int] = field(default_factory=dict)
     suspect_uj: Mapping[SuspectReason, int] = field(default_factory=dict)
     unmetered_ns: Mapping[UnmeteredReason, int] = field(default_factory=dict)

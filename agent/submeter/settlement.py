@@ -7,11 +7,13 @@ somebody wants to see it.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import hypot
 from threading import Lock
 from typing import Final
 
 from submeter import counted
+from submeter.amounts import Amounts, in_columns
 from submeter.attribution import FloorLearner, Programs, split
 from submeter.footprint.pricing import Pricer, of_names
 from submeter.footprint.rates import Factors
@@ -35,6 +37,7 @@ from submeter.model import (
     ProcessView,
     Snapshot,
 )
+from submeter.roster import Roster
 from submeter.sampling.watch import Closed, GpuWatch
 from submeter.signals import Signals
 from submeter.throughput.workbook import Place, Workbook
@@ -81,6 +84,10 @@ class About:
     """What must be said loudly, as of now: a recording may be over."""
 
 
+_ErrorsByGpu = Mapping[str, Mapping[tuple[Owner, str], int]]  # by UUID; by owner and instance
+_ErrorsBasis = tuple[Sequence[Account], _ErrorsByGpu, bool]
+
+
 @dataclass(slots=True)
 class _Board:
     """What a settlement remembers of a GPU until the next one."""
@@ -121,6 +128,7 @@ class Settlement:
         self._count_ns = 0
         self._snapshot: Snapshot | None = None
         self._booked: frozenset[Owner] | None = None  # only once some are folded
+        self._errors: tuple[_ErrorsBasis, Amounts] | None = None  # and of what they were made
 
     @property
     def sequence(self) -> int:
@@ -166,7 +174,7 @@ class Settlement:
             gpus = () if self._snapshot is None else self._snapshot.gpus
             return [view for gpu in gpus for view in gpu.processes]
         try:
-            return [view for watch in self._watches() if watch.up for view in self._views(watch)]
+            return [view for watch in self._watches() if watch.up for view in self._roster(watch)]
         finally:
             self._lock.release()
 
@@ -177,10 +185,6 @@ class Settlement:
         accounts = self._ledger.accounts()
         if self._ledger.folded_series:
             self._booked = frozenset(account.owner for account in accounts)
-        powers: dict[Account, int] = {}
-        for watch in watches:
-            if watch.up:  # of a GPU that can't be read nobody knows who draws what now
-                powers.update(self._board(watch.info.uuid).power_mw or {})
         return Snapshot(
             sequence=self._sequence,
             boottime_ns=now_ns,
@@ -191,8 +195,8 @@ class Settlement:
             gpus=tuple(self._state(watch, now_ns, health) for watch in watches),
             energy_uj=accounts,
             remembered=self._ledger.remembered(),
-            power_mw=powers,
-            standard_error_uj=self._standard_errors(),
+            power_mw=self._powers(watches),
+            standard_error_uj=self._standard_errors(accounts),
             components_up=dict(health.components_up),
             lateness=_lateness(health, counts),
             absent=self._absent(watches),
@@ -316,16 +320,32 @@ class Settlement:
             return owner
         return Owner(owner.phase, workload=OTHER)
 
-    def _standard_errors(self) -> dict[Account, int]:
+    def _powers(self, watches: Sequence[GpuWatch]) -> Amounts:
+        """Of a GPU that can't be read nobody knows who draws what now."""
+        boards = [self._board(watch.info.uuid) for watch in watches if watch.up]
+        tables = [board.power_mw for board in boards if board.power_mw]
+        return Amounts(chain(*tables), chain(*(table.values() for table in tables)))
+
+    def _standard_errors(self, accounts: Mapping[Account, int]) -> Amounts:
+        """Made anew only when accounts or errors are others, which they are every few minutes."""
+        boards = self._boards.items()
+        found = {uuid: board.signals.sharing.standard_errors() for uuid, board in boards}
+        basis = in_columns(accounts)[0], found, self._booked is None
+        if self._errors is None or self._errors[0] != basis:
+            errors_uj = self._errors_of(*basis[:2])
+            self._errors = basis, Amounts(errors_uj, errors_uj.values())
+        return self._errors[1]
+
+    def _errors_of(self, accounts: Sequence[Account], found: _ErrorsByGpu) -> dict[Account, int]:
         """Of all work booked to somebody: 0 where it didn't have to be split. Of those who are
         published as a rest, as if none had to do with another."""
         errors_uj = {
             account: 0
-            for account in self._ledger.accounts()
+            for account in accounts
             if account.component is Component.DYNAMIC and account.owner.phase not in _NOBODY
         }
-        for uuid, board in self._boards.items():
-            for (owner, mig), error_uj in board.signals.sharing.standard_errors().items():
+        for uuid, of_gpu in found.items():
+            for (owner, mig), error_uj in of_gpu.items():
                 account = Account(uuid, mig, Component.DYNAMIC, owner)
                 if account not in errors_uj and self._booked is not None:
                     account = account._replace(owner=Owner(owner.phase, workload=OTHER))
@@ -352,7 +372,7 @@ class Settlement:
             activity=watch.activity if up else None,
             gauges=watch.gauges if up else None,
             peaks=watch.peaks(now_ns) if up else None,
-            processes=self._views(watch) if up else (),
+            processes=self._roster(watch) if up else (),
             settled_ns=self._board(uuid).settled_ns,
             energy_by_method_uj=dict(totals.by_method_uj),
             suspect_uj=dict(totals.suspect_uj),
@@ -366,29 +386,16 @@ class Settlement:
             errors=totals_of.errors,
         )
 
-    def _views(self, watch: GpuWatch) -> tuple[ProcessView, ...]:
-        power = self._board(watch.info.uuid).power_mw or {}
-        by_owner: dict[Owner, int] = {}
-        for account, power_mw in power.items():
-            by_owner[account.owner] = by_owner.get(account.owner, 0) + power_mw
-        views = []
-        held = watch.held or ()
-        owners = [self._shown(self._owner(one.key)) for one in held]
-        for one, owner in zip(held, owners, strict=True):
-            seen = None if one.key is None else self._table.view(one.key)
-            if one.key is None or seen is None:
-                continue
-            views.append(
-                ProcessView(
-                    key=one.key,
-                    owner=owner,
-                    verdict=seen.verdict,
-                    kind=one.holder.kind,
-                    memory_bytes=one.holder.memory_bytes,
-                    power_mw=by_owner.get(owner, 0) // owners.count(owner),
-                )
-            )
-        return tuple(views)
+    def _roster(self, watch: GpuWatch) -> Roster:
+        rows = [(one.holder, one.key) for one in watch.held or () if one.key is not None]
+        views = self._table.views(key for _, key in rows)
+        known = [(row, seen) for row, seen in zip(rows, views, strict=True) if seen is not None]
+        owners = [seen.owner for _, seen in known]
+        if self._booked is not None:
+            owners = [self._shown(owner) for owner in owners]
+        verdicts = [seen.verdict for _, seen in known]
+        power_mw = self._board(watch.info.uuid).power_mw or {}
+        return Roster([row for row, _ in known], owners, verdicts, power_mw)
 
 
 def _lateness(health: Health, counts: Mapping[str, int]) -> Histogram | None:

@@ -15,7 +15,8 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Final
 
-from submeter.metrics import Distribution, Family, Kind, Labels, Sample
+from submeter.kept import Kept
+from submeter.metrics import Distribution, Family, Kind, Labels, in_columns
 from submeter.text import UNSAFE
 from submeter.units import decimal
 
@@ -44,7 +45,7 @@ def render(
         if family.kind is Kind.HISTOGRAM:
             parts.append("".join(_histogram_lines(family)))
         else:
-            parts.append("".join(_sample_lines(family)))  # a family's lines at a time: less memory
+            parts.append(_sample_lines(family))  # a family's lines at a time: less memory
     if openmetrics:
         parts.append("# EOF\n")
     return "".join(parts).encode()
@@ -69,53 +70,80 @@ def _head_lines(name: str, kind: Kind, text: str, unit: str, openmetrics: bool) 
     return f"# HELP {family} {_escape(text)}\n# TYPE {family} {kind}\n{unit_line}"
 
 
-def _sample_lines(family: Family) -> list[str]:
-    exponent = family.exponent
-    series = _all_series(family)
-    samples: Iterable[tuple[str, int | float]]
-    if len(set(series)) == len(series):
-        samples = zip(series, (value for _, value in family.samples), strict=True)
-    else:
-        samples = _merged(series, family.samples, adds=family.kind is Kind.COUNTER).items()
-    # Most are whole numbers above 1 that need no zeroes cut off: written out, since a scrape has
-    # thousands, and `decimal` takes as long as everything else.
+def _sample_lines(family: Family) -> str:
+    """All of a family at once: with thousands of series, a call for each would take longer than
+    all that is done here."""
+    columns = in_columns(family.samples)
+    starts, twice = _known_starts(family.name, family.label_names).of(columns.labels)
+    values: Iterable[int | float] = columns.values
+    if twice:
+        merged = _merged(starts, values, adds=family.kind is Kind.COUNTER)
+        starts, values = tuple(merged), merged.values()
+    lines = [""] * (2 * len(starts))
+    lines[::2] = starts
+    lines[1::2] = _numbers(values, family.exponent)
+    return "".join(lines)
+
+
+def _numbers(values: Iterable[int | float], exponent: int) -> list[str]:
+    """Each with the end of its line."""
     least = 10**exponent if exponent else math.inf
+    # Most are whole numbers above 1 that need no zeroes cut off: written out, since `decimal` takes
+    # as long as everything else.
     return [
-        f"{start} {digits[:-exponent]}.{digits[-exponent:]}\n"
+        f"{digits[:-exponent]}.{digits[-exponent:]}\n"
         if type(value) is int and value >= least and (digits := str(value))[-1] != "0"
-        else f"{start} {decimal(value, exponent) if isinstance(value, int) else _float(value)}\n"
-        for start, value in samples
+        else f"{decimal(value, exponent) if isinstance(value, int) else _float(value)}\n"
+        for value in values
     ]
 
 
-def _all_series(family: Family) -> list[str]:
-    """What stands before each sample's value, in the samples' order."""
-    name, names = family.name, family.label_names
-    known = _known_series(name, names)
-    series = []
-    for labels, _ in family.samples:
-        start = known.get(labels)
-        if start is None:
-            start = known[labels] = _series(name, names, labels)
-        series.append(start)
-    if len(known) > 2 * len(series) + _SPARE_SERIES:  # of processes that came and went
-        known.clear()
-        known.update(
-            (labels, start) for (labels, _), start in zip(family.samples, series, strict=True)
-        )
-    return series
+class _Starts:
+    """What stands before the value of each of a family's series. Owns those of the newest snapshot,
+    and of series that were there lately: they come and go with who works just now.
+
+    Escaping is most of a scrape's work, and series seldom change; looking each up by its labels
+    is half of what is left, and mostly the labels of all are those of the last time.
+    """
+
+    def __init__(self, name: str, label_names: tuple[str, ...]) -> None:
+        self._name = name
+        self._label_names = label_names
+        self._kept = Kept(self._made)
+        self._by_labels: dict[Labels, str] = {}
+        self._newest: tuple[tuple[str, ...], bool] = (), False
+
+    def of(self, labels: tuple[Labels, ...]) -> tuple[tuple[str, ...], bool]:
+        """In the order of the labels; and whether some of them are the same once they are safe."""
+        starts = self._kept.of(labels)
+        newest = self._newest
+        if newest[0] is not starts:
+            newest = self._newest = starts, len(set(starts)) < len(starts)
+            if len(self._by_labels) > 2 * len(starts) + _SPARE_SERIES:
+                self._by_labels = dict(zip(labels, starts, strict=True))
+        return newest
+
+    def _made(self, labels: tuple[Labels, ...]) -> tuple[str, ...]:
+        known = self._by_labels
+        found = []
+        for each in labels:
+            start = known.get(each)
+            if start is None:
+                start = known[each] = f"{_series(self._name, self._label_names, each)} "
+            found.append(start)
+        return tuple(found)
 
 
 @lru_cache(maxsize=256)
-def _known_series(_name: str, _label_names: tuple[str, ...]) -> dict[Labels, str]:
-    """Cached, since escaping is most of a scrape's work and series seldom change; by family, since
-    to look one up by its labels alone is half the work."""
-    return {}
+def _known_starts(name: str, label_names: tuple[str, ...]) -> _Starts:
+    return _Starts(name, label_names)
 
 
-def _merged(series: list[str], samples: Iterable[Sample], *, adds: bool) -> dict[str, int | float]:
+def _merged(
+    starts: Iterable[str], values: Iterable[int | float], *, adds: bool
+) -> dict[str, int | float]:
     merged: dict[str, int | float] = {}
-    for start, (_, value) in zip(series, samples, strict=True):
+    for start, value in zip(starts, values, strict=True):
         merged[start] = merged.get(start, 0) + value if adds else value
     return merged
 

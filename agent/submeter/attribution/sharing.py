@@ -140,7 +140,7 @@ class Sharing:
         self._seats = _Seats()
         self._owners: dict[ProcessKey | None, Owner] = {}
         self._rates = _Rates(None, self._seats)
-        self._errors_uj: dict[tuple[Owner, str], float] = {}
+        self._errors_uj: Mapping[tuple[Owner, str], int] = {}
         self._gone_uj2: dict[tuple[Owner, str], float] = {}  # variance of those who are gone
         self._floor_seen = True
         self._booked = 0
@@ -205,13 +205,13 @@ class Sharing:
         self._estimate()
         return Allotment({parties[seat]: part for seat, part in parts.items()}, learnt)
 
-    def standard_errors(self, *, now: bool = False) -> dict[tuple[Owner, str], int]:
+    def standard_errors(self, *, now: bool = False) -> Mapping[tuple[Owner, str], int]:
         """µJ by owner and MIG instance, of all that was booked to them through a split here; as
-        of some minutes ago or, for tests, ``now``."""
+        of some minutes ago or, for tests, ``now``. The same object until they are found anew."""
         if now:
             self._estimation = None
             finished(self._errors())
-        return {group: round(error) for group, error in self._errors_uj.items()}
+        return self._errors_uj
 
     def _estimate(self) -> None:
         """Goes on finding out the errors."""
@@ -246,9 +246,10 @@ class Sharing:
             self._seats.leave(seat)
         gone_uj2 = dict(self._gone_uj2)
         errors = yield from self._tab.errors(list(alive.values()), self._rates)
-        self._errors_uj = {group: variance**0.5 for group, variance in gone_uj2.items()}
+        errors_uj = {group: round(variance**0.5) for group, variance in gone_uj2.items()}
         for group, error in zip(alive, errors, strict=True):
-            self._errors_uj[group] = (error * error + gone_uj2.get(group, 0.0)) ** 0.5
+            errors_uj[group] = round((error * error + gone_uj2.get(group, 0.0)) ** 0.5)
+        self._errors_uj = errors_uj
 
     def _learnt(self) -> None:
         weights = self._learner.weights

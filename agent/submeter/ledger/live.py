@@ -3,10 +3,11 @@
 What metrics show is a `View`, one consistent moment that later rows do not change.
 """
 
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from submeter.amounts import Amounts
 from submeter.ledger.counts import Counts, Table
 from submeter.ledger.done import done_of
 from submeter.ledger.memory import Totals
@@ -15,38 +16,6 @@ from submeter.ledger.rows import Row
 from submeter.model import Account, Method, Owner, SuspectReason, UnmeteredReason
 
 _METHODS: Final = tuple(Method)
-
-
-class _Sums(Mapping[Account, int]):
-    """µJ by account, looked up by name only if somebody asks: every snapshot has one, and few are
-    read."""
-
-    __slots__ = ("_accounts", "_energy_uj", "_table")
-
-    def __init__(self, accounts: Iterable[Account], energy_uj: Iterable[int]) -> None:
-        self._accounts = tuple(accounts)
-        self._energy_uj = tuple(energy_uj)
-        self._table: dict[Account, int] | None = None
-
-    def _named(self) -> dict[Account, int]:
-        if self._table is None:
-            self._table = dict(zip(self._accounts, self._energy_uj, strict=True))
-        return self._table
-
-    def __getitem__(self, account: Account) -> int:
-        return self._named()[account]
-
-    def __iter__(self) -> Iterator[Account]:
-        return iter(self._accounts)
-
-    def __len__(self) -> int:
-        return len(self._accounts)
-
-    def items(self) -> ItemsView[Account, int]:
-        return self._named().items()
-
-    def values(self) -> ValuesView[int]:
-        return self._named().values()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +83,7 @@ class Live:
             gpus[uuid] = copied = totals.copy()
             by_method = zip(_METHODS, self._by_method_uj[uuid], strict=True)
             copied.by_method_uj = {method: uj for method, uj in by_method if uj}
-        sums = _Sums(self.numbers, self._energy_uj)
+        sums = Amounts(self.numbers, self._energy_uj)
         return View(sums, gpus, self.folded, self.counts.copy(), self._done.copy())
 
 

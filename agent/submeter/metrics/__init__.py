@@ -2,20 +2,22 @@
 
 from collections.abc import Iterator
 
-from submeter.metrics.family import Distribution, Family, Kind, Labels, Sample
+from submeter.metrics.family import Columns, Distribution, Family, Kind, Labels, Sample, in_columns
 from submeter.metrics.table import METRICS, Metric
 from submeter.model import Snapshot
 
 __all__ = [
-    "METRICS", "Distribution", "Family", "Kind", "Labels", "Metric", "Sample", "families",
-    "table_markdown",
+    "METRICS", "Columns", "Distribution", "Family", "Kind", "Labels", "Metric", "Sample",
+    "families", "in_columns", "table_markdown",
 ]  # fmt: skip
 
 
 def families(snapshot: Snapshot) -> Iterator[Family]:
     """Every metric that this snapshot can fill, in the order of the table."""
     for metric in METRICS:
-        samples = tuple(metric.samples(snapshot))
+        samples = metric.samples(snapshot)
+        if not isinstance(samples, Columns):
+            samples = tuple(samples)
         distributions = tuple(metric.distributions(snapshot))
         if samples or distributions:
             yield Family(

@@ -5,15 +5,22 @@ stay. What is None is left out, never 0.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, Generic, TypeVar
 
-from submeter.metrics.family import Distribution, Labels, Sample
-from submeter.model import Component, ExporterState, GpuState, Owner, ProcessView, Snapshot
+from submeter.amounts import in_columns
+from submeter.kept import Kept
+from submeter.metrics.family import Columns, Distribution, Labels, Sample
+from submeter.model import Account, Component, ExporterState, GpuState, Owner, Snapshot, Verdict
+from submeter.roster import judged
 from submeter.units import NS_PER_S, decimal
 
 Collect = Callable[[Snapshot], Iterable[Sample]]
 Key = TypeVar("Key", bound=str)
+K = TypeVar("K")
+V = TypeVar("V")
+_Judged = tuple[tuple[str, str], tuple[tuple[Owner, ...], tuple[Verdict, ...]]]
+"""A GPU's labels; owner and verdict of each of its processes."""
 
 SOURCES: Final = ("none", "recognised", "rule", "declared")
 """Where a phase may come from, weakest first."""
@@ -148,42 +155,44 @@ def gpu_energy(snapshot: Snapshot) -> Iterator[Sample]:
     yield from (((index.get(uuid, ""), uuid), energy_uj) for uuid, energy_uj in gone.items())
 
 
-def account_energy(snapshot: Snapshot) -> list[Sample]:
+def by_account(table: Callable[[Snapshot], Mapping[Account, int]]) -> Collect:
     """One sample per account."""
-    index = _indices(snapshot)
-    return [
-        ((index.get(uuid, ""), uuid, mig, owner[0], component, *owner[1:]), energy_uj)
-        for (uuid, mig, component, owner), energy_uj in snapshot.energy_uj.items()
-    ]
+    series = _Series(_account_labels)
+
+    def collect(snapshot: Snapshot) -> Columns:
+        accounts, amounts = in_columns(table(snapshot))
+        return Columns(series.of(accounts, _indices(snapshot)), amounts)
+
+    return collect
 
 
-def account_error(snapshot: Snapshot) -> Iterator[Sample]:
-    """One sample per account of somebody's work."""
-    index = {gpu.info.uuid: str(gpu.info.index) for gpu in snapshot.gpus}
-    for (uuid, mig, component, owner), error_uj in snapshot.standard_error_uj.items():
-        phase, *names = owner
-        yield (index.get(uuid, ""), uuid, mig, phase, component, *names), error_uj
-
-
-def owner_power(snapshot: Snapshot) -> Iterator[Sample]:
+def owner_power() -> Collect:
     """Attributed power of every owner on every GPU that is up, all components together."""
-    index = {gpu.info.uuid: str(gpu.info.index) for gpu in snapshot.gpus if gpu.up}
-    power: dict[Labels, int] = defaultdict(int)
-    for (uuid, mig, _component, owner), value_mw in snapshot.power_mw.items():
-        if uuid in index:
-            power[index[uuid], uuid, mig, *owner] += value_mw
-    yield from power.items()
+    series = _Series(_owner_labels)
+    sums = _Groups()
+
+    def collect(snapshot: Snapshot) -> Columns:
+        accounts, amounts = in_columns(snapshot.power_mw)
+        index = {gpu.info.uuid: str(gpu.info.index) for gpu in snapshot.gpus if gpu.up}
+        if not index.keys() >= {account.gpu_uuid for account in accounts}:
+            known = [(a, mw) for a, mw in zip(accounts, amounts, strict=True) if a[0] in index]
+            accounts, amounts = tuple(a for a, _ in known), tuple(mw for _, mw in known)
+        return sums.of(series.of(accounts, index), amounts)
+
+    return collect
 
 
-def process_info(snapshot: Snapshot) -> Iterator[Sample]:
+def process_info() -> Collect:
     """One sample per owner on a GPU, so that it can be joined: of several processes the weakest
     source and the lowest confidence count."""
-    for gpu in snapshot.gpus:
-        owners: dict[Owner, list[ProcessView]] = defaultdict(list)
-        for process in gpu.processes if gpu.up else ():
-            owners[process.owner].append(process)
-        for owner, processes in owners.items():
-            yield (*_gpu_labels(gpu), *owner, *_certainty(processes)), 1
+    labels = _Newest(_process_labels)
+
+    def collect(snapshot: Snapshot) -> Columns:
+        gpus = tuple((_gpu_labels(gpu), judged(gpu.processes)) for gpu in snapshot.gpus if gpu.up)
+        found = labels.of(gpus)
+        return Columns(found, (1,) * len(found))
+
+    return collect
 
 
 def sample_errors(snapshot: Snapshot) -> Iterator[Sample]:
@@ -251,6 +260,90 @@ def peaks(which: Callable[[GpuState], int | None]) -> Collect:
     return gpu_gauges(read)
 
 
+class _Series:
+    """Owns the label values of the newest snapshot's accounts."""
+
+    def __init__(self, labels: Callable[[Account, str], Labels]) -> None:
+        """``labels``: those of an account on the GPU of that index."""
+        self._labels = labels
+        self._kept = self._none({})
+
+    def of(self, accounts: tuple[Account, ...], index: Mapping[str, str]) -> tuple[Labels, ...]:
+        """Those of each account; for the same accounts the same object."""
+        known, kept = self._kept
+        if known != index:
+            known, kept = self._kept = self._none(index)
+        return kept.of(accounts)
+
+    def _none(self, index: Mapping[str, str]) -> tuple[Mapping[str, str], Kept[Account, Labels]]:
+        labels = self._labels
+        return index, Kept(
+            lambda accounts: tuple(
+                labels(account, index.get(account.gpu_uuid, "")) for account in accounts
+            )
+        )
+
+
+class _Groups:
+    """Adds up what has the same labels. Owns which those of the newest snapshot are."""
+
+    def __init__(self) -> None:
+        self._newest = _Newest(_numbered)
+
+    def of(self, labels: tuple[Labels, ...], amounts: Sequence[int]) -> Columns:
+        """One sample for all of the same labels."""
+        found, numbers = self._newest.of(labels)
+        if len(found) == len(labels):
+            return Columns(found, amounts)
+        sums = [0] * len(found)
+        for number, amount in zip(numbers, amounts, strict=True):
+            sums[number] += amount
+        return Columns(found, sums)
+
+
+def _numbered(labels: tuple[Labels, ...]) -> tuple[tuple[Labels, ...], tuple[int, ...]]:
+    """All that are different, and for each the number of its like among them."""
+    found: dict[Labels, int] = {}
+    numbers = tuple(found.setdefault(each, len(found)) for each in labels)
+    return tuple(found), numbers
+
+
+class _Newest(Generic[K, V]):
+    """Owns what was made of the newest key. Any thread may ask."""
+
+    def __init__(self, make: Callable[[K], V]) -> None:
+        self._make = make
+        self._known: tuple[K, V] | None = None
+
+    def of(self, key: K) -> V:
+        """What belongs to that key; the same object as long as that doesn't change."""
+        known = self._known
+        if known is None or known[0] != key:
+            known = self._known = key, self._make(key)
+        return known[1]
+
+
+def _account_labels(account: Account, index: str) -> Labels:
+    uuid, mig, component, owner = account
+    return (index, uuid, mig, owner[0], component, *owner[1:])
+
+
+def _owner_labels(account: Account, index: str) -> Labels:
+    uuid, mig, _component, owner = account
+    return (index, uuid, mig, *owner)
+
+
+def _process_labels(gpus: tuple[_Judged, ...]) -> tuple[Labels, ...]:
+    found: list[Labels] = []
+    for gpu, (whose, judgements) in gpus:
+        owners: dict[Owner, list[Verdict]] = defaultdict(list)
+        for owner, verdict in zip(whose, judgements, strict=True):
+            owners[owner].append(verdict)
+        for owner, verdicts in owners.items():
+            found.append((*gpu, *owner, *_certainty(verdicts)))
+    return tuple(found)
+
+
 def _indices(snapshot: Snapshot) -> dict[str, str]:
     """The index of every GPU by UUID: what it is, or where it isn't seen now, what it was."""
     present = {gpu.info.uuid: gpu.info.index for gpu in snapshot.gpus}
@@ -261,8 +354,7 @@ def _gpu_labels(gpu: GpuState) -> tuple[str, str]:
     return str(gpu.info.index), gpu.info.uuid
 
 
-def _certainty(processes: Iterable[ProcessView]) -> tuple[str, str]:
-    verdicts = [process.verdict for process in processes]
+def _certainty(verdicts: Sequence[Verdict]) -> tuple[str, str]:
     weakest = min((verdict.source for verdict in verdicts), key=_rank)
     lowest = min(verdict.confidence for verdict in verdicts)
     return weakest, next((word for floor, word in CONFIDENCES if lowest >= floor), "low")

@@ -140,7 +140,7 @@ METRICS: Final = (
         "submeter_energy_joules_total", COUNTER, "joules",
         (*_GPU, "mig", "phase", "component", *_NAMES),
         "Who used the energy, and for what; sums to submeter_gpu_energy_joules_total exactly.",
-        MICRO, of.account_energy,
+        MICRO, of.by_account(lambda s: s.energy_uj),
     ),
     Metric(
         "submeter_energy_standard_error_joules", GAUGE, "joules",
@@ -148,7 +148,7 @@ METRICS: Final = (
         "Standard error that splitting shared work left in submeter_energy_joules_total of the"
         " same labels since the agent started: the truth is within twice that in 90-99 % of cases;"
         " 0 where nothing had to be split. The sensor's own error comes on top.",
-        MICRO, of.account_error,
+        MICRO, of.by_account(lambda s: s.standard_error_uj),
     ),
     Metric(
         "submeter_attribution_energy_joules_total", COUNTER, "joules", (*_GPU, "method"),
@@ -169,14 +169,14 @@ METRICS: Final = (
     Metric(
         "submeter_workload_power_watts", GAUGE, "watts", (*_GPU, "mig", "phase", *_NAMES),
         "Attributed power in the last settlement, all components together.",
-        MILLI, of.owner_power,
+        MILLI, of.owner_power(),
     ),
     Metric(
         "submeter_process_info", GAUGE, "",
         (*_GPU, "phase", *_NAMES, "source", "confidence"),
         "1 per owner on a GPU; where its phase comes from (declared, rule, recognised, none) and"
         " how sure that is (high, medium, low); the weakest of its processes counts.",
-        samples=of.process_info,
+        samples=of.process_info(),
     ),
     Metric(
         "submeter_facility_energy_joules_total", COUNTER, "joules", ("phase",),

@@ -114,6 +114,12 @@ class ProcessTable:
         """Who that is; None if nobody could tell: its energy is then nobody's in particular."""
         return self._declared.get(key) or self._seen.get(key)
 
+    def views(self, keys: Iterable[ProcessKey]) -> list[Seen | None]:
+        """The same of many, in their order."""
+        if self._declared:
+            return [self.view(key) for key in keys]
+        return list(map(self._seen.get, keys))
+
     def feel(self, gpu: str, key: ProcessKey | None, end_ns: int, power_mw: int) -> None:
         """What a GPU drew in an interval that ended then, and who had it to himself (None: nobody,
         or not alone). Where nothing else says what he does, three minutes of it may."""

@@ -7,7 +7,8 @@ database it has, the log's records that follow it are there, up to the moment of
     ledger-1f2e3d4c-00000007-91834.log      whose · which segment · its first record
 
 Each record is a head with its own checksum, a SHA-256 of the content, the content. A record that
-ends before its time was being written; one that is whole and not what its hash says was changed.
+ends before its time was being written, and so was the last one of a file where blocks of it never
+arrived; one that is whole and not what its hash says was changed.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
@@ -128,20 +129,45 @@ def record(serial: int, commit: Commit) -> bytes:
 
 def _contents(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
     """Every whole record's number and content."""
-    size = _HEAD.size + _CHECK.size
+    size, at = _HEAD.size + _CHECK.size, 0
     while len(head := file.read(size)) == size:
-        if not any(head) and not any(file.read()):
-            return  # room that was made for a record when the power went
         magic, length, serial, digest = _HEAD.unpack_from(head)
         check = _CHECK.unpack_from(head, _HEAD.size)[0]
         if magic != _MAGIC or zlib.crc32(head[: _HEAD.size]) != check or length > _MOST_BYTES:
-            raise BadRow(f"{name}: changed since it was written, at {file.tell() - size}")
+            if _never_arrived(head + file.read(), at):
+                return
+            raise BadRow(f"{name}: changed since it was written, at {at}")
         content = file.read(length)
         if len(content) < length:
             return
         if hashlib.sha256(content).digest() != digest:
+            if _never_arrived(head + content + file.read(), at):
+                return
             raise BadRow(f"{name}: record {serial} was changed since it was written")
         yield serial, content
+        at += size + length
+
+
+def _never_arrived(end: bytes, at: int) -> bool:
+    """Whether a file's end from there on is a record that was being written when the power went:
+    the file has its new length already, and a block of it is empty. Nothing follows it."""
+    if any(_record(end, next_at) for next_at in _starts(end)):
+        return False
+    edges = [at, *range(at // _BLOCK * _BLOCK + _BLOCK, at + len(end), _BLOCK), at + len(end)]
+    blocks = (end[low - at : high - at] for low, high in pairwise(edges))
+    return any(len(block) >= _TELLING and not any(block) for block in blocks)
+
+
+def _starts(end: bytes) -> Iterator[int]:
+    at = 0
+    while (at := end.find(_MAGIC, at + 1)) >= 0:
+        yield at
+
+
+_BLOCK: Final = 512
+"""What a disk writes as a whole, at the least."""
+_TELLING: Final = 16
+"""So many zero bytes in a row, up to a block's edge, are no changed byte or two."""
 
 
 def _proved(whole: mmap.mmap, name: str) -> Iterator[Record]:
@@ -161,7 +187,7 @@ def _proved(whole: mmap.mmap, name: str) -> Iterator[Record]:
         at += _HEAD.size + _CHECK.size + len(content)
 
 
-def _record(whole: mmap.mmap, at: int) -> tuple[int, bytes] | None:
+def _record(whole: mmap.mmap | bytes, at: int) -> tuple[int, bytes] | None:
     """The number and content of a record that begins there, if one does."""
     size = _HEAD.size + _CHECK.size
     head = whole[at : at + size]

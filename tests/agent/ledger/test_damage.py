@@ -7,6 +7,7 @@ import sqlite3
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,45 @@ def test_a_log_that_ends_anywhere_is_the_ledger_as_it_was_then(
         assert not found.problem, f"{length} bytes"
         totals.add(found.energy_uj.get("GPU-1", 0))
     assert totals <= {0, 5_071, 5_071 + 5_710, 5_071 + 5_710 + 9_260}
+
+
+@pytest.mark.fault("F59")
+def test_blocks_of_the_last_record_that_never_arrived_are_no_damage(
+    logged: Path, books: Callable[..., Any]
+) -> None:
+    """The power went while it was being written: its length was on the disk, a block was not."""
+    (log,) = logged.glob("*.log")
+    whole, database = log.read_bytes(), (logged / FILE_NAME).read_bytes()
+    last = _start_of_last_record(whole)
+    edges = [last, *range(last // 512 * 512 + 512, len(whole), 512), len(whole)]
+    for low, high in pairwise(edges):
+        if not any(whole[low:high]) or high - low < 16:
+            continue
+        (logged / FILE_NAME).write_bytes(database)
+        log.write_bytes(whole[:low] + bytes(high - low) + whole[high:])
+        found = audit(logged)
+        assert (found.problem, found.energy_uj["GPU-1"]) == ("", 5_071 + 5_710), (low, high)
+        again = books()
+        again.book("GPU-1", 1, [("new.py", 5)])
+        again.close()
+        assert not list(logged.glob("*.corrupt-*"))
+        assert audit(logged).energy_uj["GPU-1"] == 5_071 + 5_710 + 5
+        for each in logged.iterdir():
+            each.unlink()
+
+
+@pytest.mark.fault("F63")
+def test_an_empty_block_before_a_whole_record_is_damage(logged: Path) -> None:
+    (log,) = logged.glob("*.log")
+    whole = log.read_bytes()
+    last = _start_of_last_record(whole)
+    log.write_bytes(whole[:512] + bytes(512) + whole[1_024:])
+    assert last > 1_024
+    assert audit(logged).problem
+
+
+def _start_of_last_record(whole: bytes) -> int:
+    return whole.rindex(b"sbL1")
 
 
 @pytest.mark.slow

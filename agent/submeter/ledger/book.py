@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from submeter.ledger.rows import HOURS, LEVELS, TOP, Cover, Row, Sealed, encode, link
+from submeter.ledger.growing import Growing
+from submeter.ledger.rows import LEVELS, TOP, Cover, Row, Sealed, encode, link
 from submeter.units import NS_PER_S
 
 SYNCED_FROM_S: Final = 1_735_689_600
@@ -22,7 +23,7 @@ class Tip(NamedTuple):
 class _Rollup:
     """A row of minutes, hours or days that is not over yet."""
 
-    row: Row
+    row: Growing
     first: int  # of the tens in it
     last: int
     below: Tip  # the last row of the level below in it
@@ -89,17 +90,15 @@ class Book:
         start_s = row.start_s // width_s * width_s
         rollup = self._rollups[above]
         if rollup is not None and rollup.row.start_s != start_s:
-            ended = rollup.row
+            ended = rollup.row.whole()
             ended.cover = Cover(rollup.first, rollup.last, *rollup.below)
             sealed.append(self._seal(above, ended))
             self.roll_up(above, self.tips[above], ended, sealed)
             rollup = None
         first, last = (tip.seq, tip.seq) if row.cover is None else row.cover[:2]
         if rollup is None:
-            rollup = self._rollups[above] = _Rollup(Row(start_s), first, last, tip)
-        rollup.row.merge(row)
-        if above == HOURS:
-            rollup.row.add_to_quarter(row)
+            rollup = self._rollups[above] = _Rollup(Growing(above, start_s), first, last, tip)
+        rollup.row.add(row)
         rollup.last, rollup.below = last, tip
 
     def _seal(self, level: int, row: Row) -> Sealed:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
+from submeter.ledger.left import DIGEST_BYTES, Left
 from submeter.ledger.live import Live
 from submeter.ledger.memory import OTHER
 from submeter.ledger.records import Series
@@ -42,7 +43,8 @@ class Names:
         self._of_owner: dict[tuple[str, Owner], int] = {}
         self._hidden: dict[int, _Hidden] = {}
         self._folded: dict[Account, int] = {}  # how many hidden series each has
-        self._left: dict[bytes, tuple[tuple[Method, int], ...]] = {}  # … and had, by digest
+        self._left = Left()  # … and had
+        self._rests: dict[Account, Account] = {}  # what metrics show the hidden ones as
 
     def know(self, series: Series, number: int) -> None:
         """From now on it can be booked to. ``number``: of the commit."""
@@ -51,12 +53,12 @@ class Names:
 
     def back(self, account: Account, method: Method, gpu: int, number: int) -> Series | None:
         """The series of one who left and is here again."""
-        for had, known in self._left.get(_digest(account), ()):
-            if had is method:
-                series = Series(known, gpu, account, method, 0)
-                self._keep(series, number)
-                return series
-        return None
+        known = self._left.series(_digest(account), method) if self._left else None
+        if known is None:
+            return None
+        series = Series(known, gpu, account, method, 0)
+        self._keep(series, number)
+        return series
 
     def _keep(self, series: Series, number: int) -> None:
         account = series.account
@@ -69,8 +71,10 @@ class Names:
     def _hide(self, series: Series, number: int) -> None:
         account = series.account
         owner = Owner(account.owner.phase, workload=OTHER)
-        self._hidden[series.id] = _Hidden(series, account._replace(owner=owner), number)
-        known = account in self._folded or (self._left and _digest(account) in self._left)
+        rest = account._replace(owner=owner)
+        rest = self._rests.setdefault(rest, rest)
+        self._hidden[series.id] = _Hidden(series, rest, number)
+        known = account in self._folded or (bool(self._left) and _digest(account) in self._left)
         self._live.folded += not known
         self._folded[account] = self._folded.get(account, 0) + 1
 
@@ -107,9 +111,7 @@ class Names:
             del self._series[account, series.method]
         if self._of_owner.get((account.gpu_uuid, account.owner)) == series.id:
             del self._of_owner[account.gpu_uuid, account.owner]
-        digest = _digest(account)
-        others = (each for each in self._left.get(digest, ()) if each[0] is not series.method)
-        self._left[digest] = (*others, (series.method, series.id))
+        self._left.add(_digest(account), series.method, series.id)
         self._folded[account] -= 1
         if not self._folded[account]:
             del self._folded[account]
@@ -118,4 +120,4 @@ class Names:
 
 def _digest(account: Account) -> bytes:
     gpu_uuid, mig, component, owner = account
-    return blake2b(canonical([gpu_uuid, mig, component, owner]), digest_size=16).digest()
+    return blake2b(canonical([gpu_uuid, mig, component, owner]), digest_size=DIGEST_BYTES).digest()

@@ -108,19 +108,26 @@ class Row:
 
     def merge(self, other: "Row") -> None:
         """Adds a later row to this one."""
+        self.go_on(other)
+        self.add(other)
+
+    def go_on(self, other: "Row") -> None:
+        """Ends where a later row ends; its amounts are not added."""
         self.session, self.epoch = other.session, other.epoch
         self.end_wall_ns, self.end_ns = other.end_wall_ns, other.end_ns
         self.total_uj, self.counter_uj = other.total_uj, other.counter_uj
         self.metered_ns += other.metered_ns
+
+    def add(self, other: "Row") -> None:
+        """Adds the amounts of a row to this one."""
         add_all(self.facts, other.facts)
         add_all(self.energy_uj, other.energy_uj)
 
     def add_to_quarter(self, other: "Row") -> None:
         """Adds a shorter row of the same hour to the quarter that its label is in."""
-        quarter = self.quarters.setdefault(other.start_s % 3_600 // QUARTER_S, Row(0))
+        quarter = self.quarters.setdefault(quarter_of(other.start_s), Row(0))
         quarter.metered_ns += other.metered_ns
-        add_all(quarter.facts, other.facts)
-        add_all(quarter.energy_uj, other.energy_uj)
+        quarter.add(other)
 
 
 class Sealed(NamedTuple):
@@ -152,6 +159,11 @@ def add_all(table: dict[K, int], more: Mapping[K, int]) -> None:
     get = table.get
     for key, amount in more.items():
         table[key] = get(key, 0) + amount
+
+
+def quarter_of(start_s: int) -> int:
+    """The quarter of its hour that a label is in."""
+    return start_s % 3_600 // QUARTER_S
 
 
 def genesis(ledger_id: str, backend: str, uuid: str, level: int) -> bytes:
@@ -197,6 +209,19 @@ def encode(row: Row, *, compact: bool = True) -> bytes:
     for which, quarter in sorted(row.quarters.items()):
         parts += [_QUARTER.pack(which, quarter.metered_ns), *_amounts(quarter, compact=compact)]
     return b"".join(parts)
+
+
+def packed(row: Row) -> bytes:
+    """The amounts of a row alone, as they are in its body."""
+    return b"".join(_amounts(row, compact=True))
+
+
+def unpacked(amounts: bytes) -> tuple[dict[str, int], dict[int, int]]:
+    """Facts, and energy by series, of what `packed` gave; none of no bytes."""
+    if not amounts:
+        return {}, {}
+    facts, energy_uj, _ = _read_amounts(amounts, 0)
+    return facts, energy_uj
 
 
 def _amounts(row: Row, *, compact: bool) -> tuple[bytes, ...]:

@@ -4,7 +4,7 @@ Two sensors of one board tell the same story twice. Where they don't agree, at l
 is wrong, and somebody should know (Zeus issue 181: 187 J against 327 J).
 """
 
-from collections import deque
+from array import array
 from typing import Final, NamedTuple
 
 from submeter.model import EnergySource, Interval
@@ -14,6 +14,7 @@ _WINDOW_NS: Final = 600 * NS_PER_S
 _LEAST_NS: Final = 30 * NS_PER_S
 _LEAST_UJ: Final = 50 * UJ_PER_J
 _SLIVER_NS: Final = NS_PER_MS  # the power of less is no power
+_MOST_UJ: Final = 1 << 60  # ten years of a megawatt in one interval: nonsense, and no sum of it
 AVERAGE_LAG_NS: Final = 500 * NS_PER_MS
 """A mean over the last second (NVML's power on Ampere, without GA100, and newer) is half a second
 behind the energy counter."""
@@ -32,7 +33,8 @@ class CrossCheck:
         """``lag_ns``: by how much the power gauge is behind (`AVERAGE_LAG_NS` for a 1-s mean)."""
         self._window_ns = window_ns
         self._lag_ns = lag_ns
-        self._entries: deque[_Entry] = deque()
+        self._entries = array("q")  # three numbers each: objects would be ten times as large
+        self._first = 0  # of those in the window
         self._duration_ns = 0
         self._integral_uj = 0
         self._counter_uj = 0
@@ -42,10 +44,16 @@ class CrossCheck:
         entry = _comparable(interval)
         if entry is None:
             return
-        self._entries.append(entry)
+        self._entries.extend(entry)
         self._sum(entry, 1)
-        while self._duration_ns - self._entries[0].duration_ns >= self._window_ns:
-            self._sum(self._entries.popleft(), -1)
+        while (
+            self._duration_ns - (oldest := self._entry(self._first)).duration_ns >= self._window_ns
+        ):
+            self._sum(oldest, -1)
+            self._first += len(oldest)
+        if 2 * self._first > len(self._entries):
+            del self._entries[: self._first]
+            self._first = 0
 
     def ppm(self) -> int | None:
         """∫power ÷ Δcounter in parts per million; None before 30 s and 50 J.
@@ -55,9 +63,13 @@ class CrossCheck:
         """
         if self._duration_ns < _LEAST_NS or self._counter_uj < _LEAST_UJ:
             return None
-        rise_mw = _power_mw(self._entries[-1]) - _power_mw(self._entries[0])
+        rise_mw = _power_mw(self._entry(-3)) - _power_mw(self._entry(self._first))
         corrected_uj = self._integral_uj + self._lag_ns * rise_mw // PJ_PER_UJ
         return max(corrected_uj, 0) * 1_000_000 // self._counter_uj
+
+    def _entry(self, at: int) -> _Entry:
+        numbers = self._entries
+        return _Entry(numbers[at], numbers[at + 1], numbers[at + 2])
 
     def _sum(self, entry: _Entry, sign: int) -> None:
         self._duration_ns += sign * entry.duration_ns
@@ -73,7 +85,7 @@ def _comparable(interval: Interval) -> _Entry | None:
     if interval.integral_uj is None or interval.counter_uj is None:
         return None
     duration_ns = interval.end_ns - interval.start_ns
-    if duration_ns < _SLIVER_NS:
+    if duration_ns < _SLIVER_NS or max(interval.integral_uj, interval.counter_uj) > _MOST_UJ:
         return None
     return _Entry(duration_ns, interval.integral_uj, interval.counter_uj)
 

@@ -55,6 +55,7 @@ def test_what_is_older_than_ten_minutes_is_forgotten() -> None:
         {"integral_uj": None},
         {"counter_uj": None},
         {"source": EnergySource.AVERAGE},
+        {"integral_uj": 1 << 64},
     ],
 )
 def test_intervals_that_can_not_be_compared_are_left_out(odd: dict[str, object]) -> None:

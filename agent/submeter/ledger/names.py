@@ -18,9 +18,9 @@ from submeter.ledger.records import Series
 from submeter.ledger.rows import canonical
 from submeter.model import Account, Method, Owner
 
-IDLE: Final = 600
-"""Commits, of which there is one a settlement: so long a hidden series is kept unused. Longer than
-the process table remembers who is gone (300 s)."""
+IDLE: Final = 120
+"""Commits, of which there is one a settlement: so long a hidden series is kept unused. To come back
+later costs a look into the table of who left, and next to nothing else."""
 
 
 @dataclass(slots=True)

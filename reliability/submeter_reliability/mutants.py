@@ -46,10 +46,11 @@ class Mutant(NamedTuple):
     """One wrong version of a file."""
 
     path: Path
+    number: int
     line: int
+    function: int  # the line where the function around it begins, decorators included
     right: str
     wrong: str
-    source: str
 
     @property
     def file(self) -> str:
@@ -70,16 +71,47 @@ def count(path: Path) -> int:
 def make(path: Path, number: int) -> Mutant:
     """That one of them."""
     tree = _parsed(path)
-    before = ast.unparse(tree)
     line, spoil = next(islice(_places(tree), number, None))
+    function = _around(tree, line)
+    before = _lines(function)
     spoil()
-    after = ast.unparse(tree)
-    right, wrong = _difference(before.splitlines(), after.splitlines())
-    return Mutant(path, line, right, wrong, after + "\n")
+    right, wrong = _difference(before, _lines(function))
+    first = min([function.lineno, *(each.lineno for each in function.decorator_list)])
+    return Mutant(path, number, line, first, right, wrong)
+
+
+def beside(path: Path, right: str) -> list[int]:
+    """The numbers of those in functions that have such a line, as ``ast.unparse`` writes it."""
+    tree = _parsed(path)
+    functions = [_around(tree, line) for line, _ in _places(tree)]
+    has = {id(one): right in map(str.strip, _lines(one)) for one in {*functions}}
+    return [number for number, one in enumerate(functions) if has[id(one)]]
+
+
+def source(mutant: Mutant) -> str:
+    """The whole file with it."""
+    tree = _parsed(mutant.path)
+    _, spoil = next(islice(_places(tree), mutant.number, None))
+    spoil()
+    return ast.unparse(tree) + "\n"
 
 
 def _parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _lines(function: ast.FunctionDef) -> list[str]:
+    return ast.unparse(function).splitlines()
+
+
+def _around(tree: ast.Module, line: int) -> ast.FunctionDef:
+    """The innermost function that a line is in."""
+    around = [
+        each
+        for each in ast.walk(tree)
+        if isinstance(each, ast.FunctionDef) and each.lineno <= line <= (each.end_lineno or 0)
+    ]
+    return max(around, key=lambda each: each.lineno)
 
 
 def _places(tree: ast.Module) -> Iterator[tuple[int, _Wrong]]:

@@ -104,7 +104,7 @@ mutating.main(["--file", sys.argv[1], "--each", "5", "--seed", "1", "metering"])
 """
 
 
-@pytest.mark.parametrize(("file", "seen"), [("integral.py", 5), ("resume.py", 0)])
+@pytest.mark.parametrize(("file", "seen"), [("integral.py", 5), ("peaks.py", 0)])
 def test_mistakes_are_seen_where_the_tests_look_and_nowhere_else(file: str, seen: int) -> None:
     """The whole way, with few tests: the mutant is what they import."""
     found = subprocess.run(

@@ -6,6 +6,7 @@ from submeter.units import NS_PER_S
 
 def test_halves_of_a_microjoule_are_kept_until_they_make_a_whole() -> None:
     integral = Integral(NS_PER_S)
+    assert integral.twice_pj == 0
     energies = []
     for at_ns in range(0, 5_000, 500):  # 1 W for 500 ns is half a microjoule
         integral.add(at_ns, 1_000)

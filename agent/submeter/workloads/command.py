@@ -97,6 +97,8 @@ def _entry(words: tuple[str, ...], python: bool) -> tuple[Command, tuple[str, ..
         return _python("python", words)
     if program in _INTERPRETERS:
         return _interpreted(program, words[1:])
+    if program.endswith(".py"):  # started by its first line
+        return _script("python", words[0]), words[1:]
     return Command(program=program, folders=_folders(words[0])), words[1:]
 
 

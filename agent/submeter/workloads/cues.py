@@ -17,6 +17,14 @@ class Cue(NamedTuple):
     points: int
 
 
+class Sign(NamedTuple):
+    """One cue that applies, how it reads, and where it was found."""
+
+    cue: Cue
+    text: str
+    kind: str  # act | name | folder | mode | option | argument | surrounding | file
+
+
 def _table(*rows: tuple[Phase, int, str]) -> Mapping[str, Cue]:
     return {word: Cue(phase, points) for phase, points, text in rows for word in text.split()}
 
@@ -26,18 +34,20 @@ NAME_WORDS: Final = _table(
     (TRAINING, 6,
      "train trainer training trainval pretrain pretraining pretrainer finetune finetuning "
      "finetuner finetunes sft dpo grpo ppo rlhf rlvr orpo kto rloo simpo cpo posttrain midtrain "
-     "autotrain retrain multitrain learner dreambooth distill distillation qlora fit fitting "
-     "overfit gan trainers gkd cotrain pretraining unlearn finetuned trainable"),
+     "autotrain retrain multitrain learner dreambooth distillation qlora "
+     "overfit gan trainers gkd cotrain pretraining unlearn trainable"),
     (TRAINING, 5,
      "lora peft linprobe reinforce a2c a3c sac td3 ddpg dqn c51 rainbow impala appo trpo "
-     "qdagger dreamer muzero alphazero selfplay sgd adversarial backprop hpo imitation learn "
-     "optimize wgan dcgan cyclegan pix2pix mae simclr moco byol barlow vicreg dino supcon swav "
+     "qdagger dreamer muzero alphazero selfplay sgd backprop hpo imitation learn "
+     "wgan dcgan cyclegan pix2pix simclr moco byol barlow vicreg dino supcon swav "
      "deepcluster federated fedavg fedprox fedml continual pinn pinns dagger reinforcement "
      "hypertune warmstart bco gail airl mappo qmix maddpg"),
     (TRAINING, 4,
      "rl gsm8krl selfsupervised supervised ngp nerf splatting gaussian bptt pgd metalearning "
      "maml autoencoder contrastive deepfake"),
+    # Who distils data instead of a model generates.
     (TRAINING, 3,
+     "distill fed fit fitting optimize optimise adversarial mae "
      "tune tuning tuner ddp fsdp sweep cifar cifar10 cifar100 mnist imagenet pretext ssl "
      "optimizer submitit epochs curriculum gcn gat gnn resnet unet vae diffusion bert cnn rnn "
      "lstm mlp ablation ablations sweeps hparam crossval kfold"),
@@ -56,24 +66,26 @@ NAME_WORDS: Final = _table(
      "translate translation decode decoding upscale superres enhance denoise inpaint judge "
      "playground enjoy play rollout rollouts completion completions complete asr ocr stt tts "
      "vqa rag agent embedding classify classifier recognize recognition forecast zeroshot "
-     "fewshot interactive validate validation tester benchmarks mmlu gsm8k humaneval gen "
+     "fewshot interactive validate validation tester mmlu gsm8k humaneval gen "
      "summarize summarise decoder encoder recommend explain attention knn fid amg translator "
      "transcriber diarize diarization captioner denoiser upsample superresolution faceswap "
      "lipsync txt2vec img2vec webdemo rollouts simulacra matting depthmap explainability "
-     "interpretability saliency gradcam shap probing"),
+     "interpretability saliency gradcam shap probing extractor"),
     (INFERENCE, 4,
      "deploy tagger tag "
      "test testing api app endpoint val score scoring scorer segment segmentation extract "
      "features similarity retrieve retrieval search annotate labeling label track tracking "
      "speak synthesize synthesis voice stylize animate swap llm bot ask query "
-     "answer fold solve visualize vis viz metrics harness analyzer upscaler separate "
-     "colorize restore labelling labeler encode pseudolabel pseudo enhancer reconstruct "
+     "answer fold visualize vis viz metrics harness analyzer upscaler separate "
+     "activations logits responses generative colorize restore labelling labeler encode "
+     "pseudolabel pseudo enhancer reconstruct "
      "analyse analyze perplexity ppl leaderboard"),
     (INFERENCE, 3,
      "render "
-     "pretrained backend webservice service web rest grpc openai handler "
+     "pretrained finetuned trained backend webservice service web rest grpc openai handler "
      "latency throughput vllm sglang diffusers"),
-    (INFERENCE, 2, "worker cli bench benchmark"),
+    (INFERENCE, 2, "worker solve"),
+    (INFERENCE, 1, "cli bench benchmark benchmarks"),
     (OTHER, 6,
      "convert converter conversion quantize quantise quantization quantizer quant gptq awq "
      "export exporter compile compiler preprocess preprocessing tokenize tokenizer merge "
@@ -91,6 +103,10 @@ NAME_WORDS: Final = _table(
      "cupy numba pycuda gendata dedupe curate curator cleanup resize rescale augmentations "
      "transcoder mandelbrot julia raymarch voxelize photogrammetry sfm mvs stitch"),
     (OTHER, 5, "faiss ivf hnsw cuvs ann"),
+    (OTHER, 5,
+     "hmc lammps gromacs hoomd fenics dolfinx pyscf taichi cantera qiskit cirq phonon phonons "
+     "anharmonic equilibrate equilibration supercell makedata genconf"),
+    (OTHER, 4, "create collect relax relaxation cache precompute stats statistics nuts ase"),
     (OTHER, 3,
      "process processing physics dynamics mesh solver md dft cfd fluid lattice "
      "molecular openmm poisson laplace advection navier stokes particles particle gravity wave "
@@ -102,14 +118,15 @@ NAME_WORDS: Final = _table(
 FOLDER_WORDS: Final = _table(
     (TRAINING, 2,
      "train training trainer trainers pretrain pretraining finetune finetuning sft rlhf dpo ddp "
-     "ptuning experiments experiment"),
+     "ptuning"),
+    (TRAINING, 1, "experiments experiment"),
     (INFERENCE, 2,
      "infer inference serve server serving eval evaluation evaluate predict prediction demo "
      "demos inferencer generate generation webui chat api apps benchmarks explainability"),
     (INFERENCE, 6, "comfyui stable-diffusion-webui text-generation-webui"),
     (OTHER, 2,
      "convert conversion quantization quantize export exporters preprocess simulation "
-     "simulations preprocessing"),
+     "simulations preprocessing kernels"),
 )
 """Folders of a script, packages of a module: where a project keeps things says a little."""
 
@@ -125,6 +142,34 @@ PLACE_WORDS: Final = _table(
 )
 """Names of pods, containers and units."""
 
+TRAINING_ACTS: Final = words(
+    "train trainer training trainval pretrain pretraining pretrainer finetune finetuning finetuner "
+    "finetunes posttrain midtrain autotrain retrain multitrain learner distillation distill fit "
+    "fitting overfit trainers cotrain unlearn learn optimize tune tuning tuner selfplay hypertune "
+    "continual hpo sweep sweeps"
+)
+"""Of the words for training those that say that it is done; all others name a method, a task or a
+network, of which a script can do anything."""
+
+ACTIONS: Final = words(
+    "infer inference inferencer inferring predict prediction predictions serve server serving "
+    "generate generation gen eval evaluate evaluation evaluator evals webui gradio streamlit "
+    "transcribe rerank embed deploy chat demo sample sampling play enjoy rollout rollouts test "
+    "testing tester validate validation app api endpoint score scoring extract visualize vis viz "
+    "synthesize synthesis annotate label labeling labelling analyze analyse encode decode "
+    "convert converter quantize quantise quantization export exporter compile preprocess "
+    "preprocessing tokenize merge calibrate prepare download build create collect makedata prune "
+    "cache precompute profile dedup"
+)
+"""What else a script does, rather than what it does it to."""
+
+PREPARING: Final = words(
+    "preprocess preprocessing process prepare build create collect download convert export "
+    "tokenize cache precompute label labeling annotate analyze analyse visualize vis viz extract "
+    "dedup"
+)
+"""Done to what training needs or leaves."""
+
 MODES: Final = _table(
     (TRAINING, 8,
      "train training fit finetune fine-tune finetuning pretrain pretraining sft dpo grpo ppo "
@@ -136,10 +181,11 @@ MODES: Final = _table(
      "infer inference generate generation sample sampling demo serve serving chat play "
      "interactive transcribe translate detect deploy embed embedding encode score rerank "
      "render-video eval-only test-only benchmark bench track visualize separate infer-only "
-     "completion classify segment complete ask query synthesize tts stt upscale run-inference"),
+     "completion classify segment complete ask query synthesize tts stt upscale run-inference "
+     "rollout render sampling extract annotate enhance reconstruct"),
     (OTHER, 8,
-     "export convert quantize quantization preprocess prepare calibrate merge compile build "
-     "prune data-prep process-data"),
+     "simulate simulation export convert quantize quantization preprocess prepare calibrate merge "
+     "compile build prune data-prep process-data"),
 )
 """What a subcommand or the value of a `--mode` says is going on."""
 
@@ -154,6 +200,23 @@ TASKS: Final = words(
     "generation detection segmentation score rerank render tts stt upscale separate"
 )
 """Of the modes those that may be what is trained: `train.py classify`."""
+
+TASK_FOLDERS: Final = words(
+    "detection segmentation classification recognition translation caption captioning tracking "
+    "retrieval similarity asr ocr tts stt vqa rag diarization generation embedding embeddings "
+    "summarization"
+)
+"""What models are for: kept in such a folder are their trainers as well."""
+
+OPERATORS: Final = words(
+    "kernel kernels gemm gemv matmul attention attn flash softmax topk conv convolution layernorm "
+    "rmsnorm rope allreduce allgather alltoall allreduces collective collectives nccl nvshmem "
+    "memcpy bandwidth fft spmv cublas cutlass cudnn cute triton op ops operator operators quant "
+    "dequant sort scan reduce reduction stencil tensorcore"
+)
+"""What a benchmark of the hardware or of its libraries measures, rather than a model."""
+
+BENCHES: Final = words("bench benchmark benchmarks benchmarking microbench microbenchmark perf")
 
 PRODUCED: Final = words(
     "prediction predictions embedding embeddings feature features logits hidden activations "
@@ -181,8 +244,18 @@ NO_MODE: Final = words(
 )
 """Words of options whose values name data rather than what is done."""
 
-BARE_SWITCHES: Final = words("eval evaluate test")
-"""Switches that, without a value, a trainer may also use for data it keeps aside."""
+BARE_SWITCHES: Final = words("eval evaluate test val validate validation export predict")
+"""Switches that, without a value, a trainer may also use for data it keeps aside, or for what is
+to be done when it is through."""
+
+SCENARIOS: Final = words("offline server singlestream multistream")
+"""MLPerf's load generator (mlcommons/inference, loadgen): whoever is given one is measured."""
+
+NO_MODES: Final = words(
+    "offline online disabled min max base default normal full auto none fast debug async sync sde "
+    "ode linear fp16 bf16 fp32 single multi local distributed reduce-overhead max-autotune"
+)
+"""Values of a `--mode` that don't say what is going on."""
 
 SWITCHES: Final = _table(
     (TRAINING, 8,
@@ -247,13 +320,19 @@ OPTION_WORDS: Final = _table(
      "opset-version onnx-path saveengine save-engine output-onnx quant-method quant-algo "
      "qformat dump-quant dump-awq nsamples-calibration stratum algo-pool groupsize group-size "
      "act-order true-sequential"),
+    (OTHER, 3,
+     "n-particles num-particles npart tmax tmin t-end tend cfl nx ny nz mesh input-mesh "
+     "wavelength viscosity reynolds thermostat barostat n-chains num-chains nchains "
+     "max-treedepth target-accept n-walkers nwalkers n-qubits num-qubits supercell "
+     "temperatures timestep-fs"),
 )
 
 OPTION_PARTS: Final = _table(
     (TRAINING, 3, "train training trainer optimizer optim optimiser lr epochs adamw learner"),
     (TRAINING, 2,
      "grad gradient warmup loss finetune lora scheduler sched augment ema decay momentum replay "
-     "regularization pretrain l2 l1 reg regularizer teacher student curriculum shaping"),
+     "regularization pretrain fed federated l2 l1 reg regularizer teacher student curriculum "
+     "shaping"),
     (INFERENCE, 3, "prompt inference infer decode generation serving predict beam nbest sampling"),
     (INFERENCE, 2, "checkpoint ckpt engine query output-path voice upscale zeroshot concurrency"),
     (OTHER, 3, "calib quantization quantize onnx export prune pruning sparsity"),

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from submeter.model import Phase
 from submeter.workloads import cues
 from submeter.workloads.command import Command
-from submeter.workloads.cues import Cue, name_words
-from submeter.workloads.rules import INFERENCE, TRAINING
-from submeter.workloads.signs import Sign, last
+from submeter.workloads.cues import Cue, Sign, name_words
+from submeter.workloads.rules import INFERENCE, TRAINING, UNKNOWN, words
+from submeter.workloads.signs import last
 
 _WEAK = 4
 _DISTANT = 5
@@ -37,7 +37,7 @@ def _subcommands(command: Command, name: Phase | None) -> Iterator[Sign]:
         if name is TRAINING and text in cues.TASKS:
             continue
         cue = cues.MODES.get(text)
-        if cue is None and "-" in text and "/" not in text and "." not in text:
+        if cue is None and "/" not in text and "." not in text:
             cue = _first_or_last(text.split("-"))
         if cue is not None:
             found.append(cue if not found else Cue(cue.phase, min(cue.points, _DISTANT)))
@@ -47,8 +47,11 @@ def _subcommands(command: Command, name: Phase | None) -> Iterator[Sign]:
 
 
 def _first_or_last(parts: list[str]) -> Cue | None:
-    """finetune_lora, instruction_finetune; what is in the middle is mostly a model's name."""
+    """finetune_lora, instruction_finetune, segtrain; what is in the middle is mostly a model's
+    name."""
     cue = cues.MODES.get(parts[-1]) or cues.MODES.get(parts[0])
+    if cue is None and name_words(parts[-1]) == ["train"]:
+        cue = cues.MODES["train"]
     return None if cue is None else Cue(cue.phase, _DISTANT)
 
 
@@ -56,10 +59,14 @@ def _mode_options(command: Command) -> Iterator[Sign]:
     for option, value in command.options.items():
         if not value or len(value) > _LONGEST_MODE:
             continue
-        cue = cues.MODES.get(value.lower().replace("_", "-"))
+        name, text = last(option), value.lower().replace("_", "-")
+        cue = cues.MODES.get(text)
+        if cue is None and "-" in text and name in cues.MODE_OPTIONS:
+            cue = _first_or_last(text.split("-"))  # ppl_eval, sample_eval
         if cue is None:
+            if option in _MODE and text.isalpha() and text not in cues.NO_MODES:
+                yield Sign(Cue(UNKNOWN, 0), "option mode says something else", "unclear")
             continue
-        name = last(option)
         if name in cues.MODE_OPTIONS:
             yield Sign(cue, f"option {name} says {cue.phase}", "mode")
         elif value.lower() in cues.CLEAR_MODES and cues.NO_MODE.isdisjoint(option.split("-")):
@@ -67,6 +74,7 @@ def _mode_options(command: Command) -> Iterator[Sign]:
 
 
 _LONGEST_MODE = 24
+_MODE = words("mode run-mode")
 
 
 def _switches(command: Command, name_phase: Phase | None) -> Iterator[Sign]:

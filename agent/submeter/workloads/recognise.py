@@ -13,7 +13,9 @@ from typing import Final
 from submeter.model import Phase, ProcessFacts, Verdict
 from submeter.workloads import cues
 from submeter.workloads.command import Command, parse
+from submeter.workloads.cues import Sign
 from submeter.workloads.modes import modes
+from submeter.workloads.names import name_sign
 from submeter.workloads.rules import (
     DECLARABLE,
     DECLARED_PHASE,
@@ -24,7 +26,7 @@ from submeter.workloads.rules import (
     UNKNOWN,
     Tool,
 )
-from submeter.workloads.signs import Sign, name_sign, signs
+from submeter.workloads.signs import signs
 from submeter.workloads.tools import NATIVE_ONLY, TOOLS
 from submeter.workloads.weighing import weighed
 
@@ -133,11 +135,21 @@ def _tool(command: Command, said: Phase | None) -> Tool | None:
         for tool in TOOLS.get(name, ()):
             if scripted and tool.label in NATIVE_ONLY:
                 continue
-            if command.module and depth and tool.phase is INFERENCE and said is TRAINING:
-                return None  # a package to run models with has a module that trains them
+            if command.module and depth and tool.phase is INFERENCE and _inside(command, said):
+                return None
             if not tool.verbs or not tool.verbs.isdisjoint(command.words[:2]):
                 return tool
     return None
+
+
+def _inside(command: Command, said: Phase | None) -> bool:
+    """A package to run models with has modules that train or convert them, and that measure or
+    test its kernels."""
+    parts = command.module.lower().replace("_", "-").split(".")
+    return said in {TRAINING, OTHER} or not _NOT_RUNNING.isdisjoint(parts)
+
+
+_NOT_RUNNING: Final = frozenset({"kernel", "kernels", "tests", "csrc", "custom-ops"})
 
 
 def _names(command: Command) -> Iterator[str]:

@@ -5,12 +5,13 @@ For programs that no rule knows. Texts of signs quote words of our own tables, n
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
 
 from submeter.model import Phase, ProcessFacts
 from submeter.workloads import cues
 from submeter.workloads.command import Command
-from submeter.workloads.cues import Cue, name_words
+from submeter.workloads.cues import Cue, Sign, name_words
+from submeter.workloads.names import name_sign
 from submeter.workloads.placement import placement
 from submeter.workloads.rules import (
     ENVIRON_CUES,
@@ -25,35 +26,6 @@ from submeter.workloads.rules import (
 
 _OPTIONS_MOST: Final = 8
 """Options of one kind count up to that: five learning-rate options don't say five times as much."""
-
-
-class Sign(NamedTuple):
-    """One cue that applies, how it reads, and where it was found."""
-
-    cue: Cue
-    text: str
-    kind: str  # name | folder | mode | option | argument | surrounding | file
-
-
-def name_sign(name: str, *, native: bool = False) -> Sign | None:
-    """The weightiest word of a name; of several, the first: generate_train_data generates.
-    ``native``: it is a program's, no script's."""
-    stem = name.rpartition(".")[0] if name.endswith(_ENDINGS) else name
-    best: Sign | None = None
-    said = name_words(stem.rpartition(".")[2])
-    produces = not cues.PRODUCED.isdisjoint(said)
-    for word in said:
-        cue = cues.NAME_WORDS.get(word)
-        if native and word in cues.UNSAID_BY_PROGRAMS:
-            continue
-        if produces and cue is not None and cue.phase is OTHER:
-            cue = Cue(INFERENCE, cue.points)
-        if cue is not None and (best is None or cue.points > best.cue.points):
-            best = Sign(cue, f"its name says “{word}”", "name")
-    return best
-
-
-_ENDINGS: Final = (".py", ".sh", ".jl", ".R", ".yaml", ".yml", ".toml", ".json", ".gin")
 
 
 def signs(facts: ProcessFacts, command: Command, name: Sign | None) -> list[Sign]:
@@ -81,7 +53,9 @@ def _folders(command: Command) -> Iterator[Sign]:
         return
     for folder in folders:
         for word in (folder.lower(), *name_words(folder)):
-            cue = cues.FOLDER_WORDS.get(word) or _vaguely(cues.NAME_WORDS.get(word))
+            cue = cues.FOLDER_WORDS.get(word)
+            if cue is None and word not in cues.TASK_FOLDERS:
+                cue = _vaguely(cues.NAME_WORDS.get(word))
             if cue is not None:
                 yield Sign(cue, f"kept in a folder “{word}”", "folder")
                 return
@@ -125,6 +99,8 @@ def _arguments(command: Command) -> Iterator[Sign]:
         yield Sign(Cue(INFERENCE, 2), "is given a trained model", "argument")
     if any(_is_sentence(value) for value in values if " " in value):
         yield Sign(Cue(INFERENCE, 3), "is given a sentence", "argument")
+    if command.options.get("scenario", "").lower() in cues.SCENARIOS:
+        yield Sign(Cue(INFERENCE, 6), "is given a scenario of MLPerf inference", "argument")
     for option in _NAMING_BENCHMARKS & command.options.keys():
         named = command.options[option].lower().replace("_", "-").split(",")
         if not cues.BENCHMARKS.isdisjoint(named):

@@ -51,7 +51,7 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "ktransformers.server petals.cli.run-server exo dynamo.vllm dynamo.sglang dynamo.trtllm "
      "mii deepspeed.inference rtp-llm fastdeploy.entrypoints nexa gpt4all jan "
      "text-generation-webui oobabooga huggingfaceserver kserve sillytavern mlx-lm.server "
-     "mlx-lm.generate nim-llm", ""),
+     "mlx-lm.generate nim-llm private-gpt", ""),
     # --- model servers and the web servers that models sit behind
     ("TorchServe", INFERENCE, 0.96,
      "torchserve model-service-worker.py model-service-worker ts.model-service-worker", ""),
@@ -201,7 +201,9 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "run-mlm-flax.py run-summarization-flax.py run-image-captioning-flax.py run-vision-flax.py "
      "run-speech-recognition-rnnt.py run-mlm-no-trainer.py run-clm-no-trainer.py "
      "run-glue-no-trainer.py run-wav2vec2-pretraining-no-trainer.py run-distillation.py "
-     "run-semantic-segmentation.py run-object-detection.py run-instance-segmentation.py", ""),
+     "run-semantic-segmentation.py run-object-detection.py run-instance-segmentation.py "
+     "run-recbole.py recbole", ""),
+    ("TensorFlow object detection", TRAINING, 0.8, "model-main-tf2.py", ""),
     ("boosted trees", TRAINING, 0.88, "lightgbm xgboost xgboost.train catboost", ""),
     ("Dora experiment", TRAINING, 0.85, "dora", "run launch grid"),
     ("DeePMD", TRAINING, 0.94, "dp", "train"),

@@ -7,8 +7,8 @@ not written for; `docs/recognition.md` has the reliability diagram.
 from typing import Final
 
 from submeter.model import Phase, Verdict
+from submeter.workloads.cues import Sign
 from submeter.workloads.rules import INFERENCE, OTHER, TRAINING, UNKNOWN
-from submeter.workloads.signs import Sign
 
 _CONFIDENCE: Final = (
     (9, 0.993),
@@ -32,11 +32,27 @@ NOTHING: Final = Verdict(UNKNOWN, _NOT_KNOWN, ("nothing says what it does",), "n
 
 
 def weighed(said: list[Sign], mode: Phase | None) -> Verdict:
-    """The phase with the most points, if it leads.
+    """The phase with the most points, if it leads."""
+    act = None if mode is not None else next((one for one in said if one.kind == "act"), None)
+    points = _points(said, mode, None if act is None else act.cue.phase)
+    first, second, _ = sorted(points, key=points.__getitem__, reverse=True)
+    lead = points[first] - points[second]
+    contradicted = lead < _CONTRADICTED * points[second]
+    for least, confidence in _TRAINING if first is TRAINING else _CONFIDENCE:
+        if lead >= least and not contradicted:
+            mine = tuple(one.text for one in said if one.cue.phase is first)
+            return Verdict(first, min(confidence, _most(said, first)), mine, "recognised")
+    if not said:
+        return NOTHING
+    evidence = (*(one.text for one in said), "too little, or contradictory")
+    return Verdict(UNKNOWN, _NOT_KNOWN, evidence, "none")
 
-    Where a mode says that something else is going on, the training in a name or folder is the
+
+def _points(said: list[Sign], mode: Phase | None, act: Phase | None) -> dict[Phase, int]:
+    """Where a mode says that something else is going on, the training in a name or folder is the
     program's, not the moment's, and doesn't count; its options count half, since all modes of a
-    program share them.
+    program share them. So do the scripts of many a project: what is an option of its `train.py` is
+    one of its `test.py` (``act``: what the name says is done). Who trains and evaluates trains.
     """
     points = dict.fromkeys((TRAINING, INFERENCE, OTHER), 0)
     elsewhere = mode is not None and mode is not TRAINING
@@ -44,26 +60,32 @@ def weighed(said: list[Sign], mode: Phase | None) -> Verdict:
         phase, worth = one.cue
         if elsewhere and phase is TRAINING:
             worth = 0 if one.kind in _OF_THE_PROGRAM else worth // 2
-        points[phase] += worth
-    first, second, _ = sorted(points, key=points.__getitem__, reverse=True)
-    lead = points[first] - points[second]
-    contradicted = lead < _CONTRADICTED * points[second]
-    for least, confidence in _TRAINING if first is TRAINING else _CONFIDENCE:
-        if lead >= least and not contradicted:
-            mine = [one for one in said if one.cue.phase is first]
-            kinds = {one.kind for one in mine}
-            if kinds <= _NOT_OF_ITS_OWN:
-                confidence = min(confidence, _KEPT if "folder" in kinds else _SURROUNDED)
-            elif len(kinds) == 1 and first is not TRAINING:
-                confidence = min(confidence, _ONE_KIND)
-            return Verdict(first, confidence, tuple(one.text for one in mine), "recognised")
-    if not said:
-        return NOTHING
-    evidence = (*(one.text for one in said), "too little, or contradictory")
-    return Verdict(UNKNOWN, _NOT_KNOWN, evidence, "none")
+        elif act is not None and one.kind == "option" and phase is not act:
+            worth //= 2
+        elif mode is TRAINING and phase is INFERENCE and one.kind == "mode":
+            worth = 0
+        if worth:
+            points[phase] += worth
+    return points
 
 
-_OF_THE_PROGRAM: Final = frozenset({"name", "folder"})
+def _most(said: list[Sign], first: Phase) -> float:
+    """How sure it can be, by the kinds of signs there are."""
+    kinds = {one.kind for one in said if one.cue.phase is first}
+    others = {one.kind for one in said if one.cue.phase is not first}
+    if kinds <= _NOT_OF_ITS_OWN:
+        return _KEPT if "folder" in kinds else _SURROUNDED
+    if "act" in others and "mode" not in kinds:
+        return _UNLIKE_ITS_NAME
+    if "unclear" in others:
+        return _UNCLEAR
+    return _ONE_KIND if len(kinds) == 1 and first is not TRAINING else 1.0
+
+
+_OF_THE_PROGRAM: Final = frozenset({"act", "name", "folder"})
+_UNLIKE_ITS_NAME: Final = 0.75
+_UNCLEAR: Final = 0.87
+"""A mode that no table knows: rollout, inspect, …"""
 _ONE_KIND: Final = 0.899
 _NOT_OF_ITS_OWN: Final = frozenset({"surrounding", "folder"})
 _SURROUNDED: Final = 0.65

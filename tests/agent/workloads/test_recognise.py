@@ -28,6 +28,9 @@ python -m rl_zoo3.train --algo ppo --env CartPole-v1
 python imagenet/main.py -a resnet50 /data --epochs 90 --lr 0.1
 python src/main.py fit --config c.yaml
 julia --project train.jl
+python run_tagger.py --do_train=true --do_eval=true --do_predict=true
+/opt/bin/python /opt/bin/segmenter segtrain -d cuda x.xml
+python train.py --val --export --epochs 10 --lr 0.1
 """
 INFERENCE = """
 python -m vllm.entrypoints.openai.api_server --model m --port 8000
@@ -52,6 +55,10 @@ python -m rl_zoo3.enjoy --algo ppo --env CartPole-v1
 python scripts/rsl_rl/play.py --task Isaac-Ant-v0
 boltz predict input.yaml
 python src/main.py test --ckpt_path x
+python main.py mode=ppl_eval loader.batch_size=4
+python simulator.py --mode rollout --model_path m
+python main.py --scenario Offline --model-path m
+./tools/decode.py --epoch 30 --exp-dir exp
 """
 OTHER = """
 trtllm-build --checkpoint_dir ckpt --output_dir engine
@@ -149,6 +156,33 @@ def test_contradictory_cues_are_no_answer() -> None:
     verdict = _judge("python inference.py --mode train")
     assert verdict.phase is Phase.UNKNOWN
     assert verdict.confidence < 0.9
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torchrun evaluate.py --lr 0.1 --epochs 200 --batch-size 64 --weight-decay 1e-4",
+        "python test.py --lr 0.1 --epochs 200 --weight-decay 1e-4 --momentum 0.9 --warmup 5",
+        "python play.py --lr 1e-3 --max_iterations 300 --num_envs 50 --experiment_name e",
+        "python train.py --prompt x --temperature 1 --top_p 0.9 --max_new_tokens 512 --port 5555",
+        "python train.py --mode inspect --lr 0.1 --epochs 3",
+        "python distill_pipeline.py --n 100",
+        "python optimize_geometry.py molecule.xyz",
+        "python compute_mae.py",
+        "python -m vllm.kernels.some_op --model x",
+        "python -m sglang.tests.check",
+    ],
+)
+def test_nobody_is_sure_where_an_options_parser_or_a_package_is_shared(line: str) -> None:
+    verdict = recognise(ProcessFacts(KEY, argv=tuple(line.split())))
+
+    assert verdict.confidence < 0.9
+
+
+def test_folders_named_after_tasks_say_nothing() -> None:
+    argv = ("python", "detection/run.py", "--config", "c.yaml")
+
+    assert recognise(ProcessFacts(KEY, argv=argv)).phase is Phase.UNKNOWN
 
 
 def test_a_folder_that_happens_to_be_called_pytorch_says_nothing() -> None:

@@ -20,10 +20,7 @@ _COMMANDS: Final = (
     *("workloads.command", "workloads.modes", "workloads.naming", "workloads.signs"),
     *("workloads.recognise", "workloads.weighing"),
 )
-_READERS: Final = tuple(
-    f"ledger.{name}"
-    for name in ("audit", "chains", "counts", "ends", "fold", "pieces", "reader", "rows")
-)
+_READERS: Final = ("ledger.audit", "ledger.chains", "ledger.reader")  # rows have their own surface
 
 PARSERS: Final[Mapping[str, tuple[str, ...]]] = {
     "configuration": _CONFIG,

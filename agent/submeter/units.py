@@ -24,7 +24,12 @@ def decimal(value: int, exponent: int) -> str:
         return str(value)
     if value < 0:
         return "-" + decimal(-value, exponent)
-    digits = str(value).zfill(exponent + 1)  # half the time of divmod, and a scrape has thousands
+    return pointed(str(value), exponent)
+
+
+def pointed(digits: str, exponent: int) -> str:
+    """The same of a whole number's digits, for an ``exponent`` above 0."""
+    digits = digits.zfill(exponent + 1)  # half the time of divmod, and a scrape has thousands
     return f"{digits[:-exponent]}.{digits[-exponent:]}".rstrip("0").rstrip(".")
 
 

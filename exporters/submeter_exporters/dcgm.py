@@ -21,7 +21,7 @@ from submeter.model import Account, Activity, Gauges, GpuState, Snapshot
 from submeter.web.http import Request, Response, Routes
 from submeter.web.http import text as plain
 from submeter.web.rendered import Rendered
-from submeter_exporters._openmetrics import TEXT_TYPE, render
+from submeter_exporters._openmetrics import TEXT_TYPE, pieces
 
 OPTIONS: Final = {
     "path": Option(text(), "/dcgm/metrics", "Path that it is served at."),
@@ -83,8 +83,8 @@ class Dcgm:
     def close(self) -> None:
         """Nothing to let go of."""
 
-    def _encode(self, snapshot: Snapshot) -> bytes:
-        return render(self._families(snapshot), foreign=True)
+    def _encode(self, snapshot: Snapshot) -> Iterator[bytes]:
+        return pieces(self._families(snapshot), foreign=True)
 
     def _families(self, snapshot: Snapshot) -> Iterator[Family]:
         for field in _FIELDS:

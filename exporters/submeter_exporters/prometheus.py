@@ -9,7 +9,7 @@ from submeter.model import Snapshot
 from submeter.web.http import Request, Response, Routes, text
 from submeter.web.negotiation import choices
 from submeter.web.rendered import Rendered
-from submeter_exporters._openmetrics import OPENMETRICS_TYPE, TEXT_TYPE, render
+from submeter_exporters._openmetrics import OPENMETRICS_TYPE, TEXT_TYPE, pieces
 
 PATH: Final = "/metrics"
 OPTIONS: Final[Mapping[str, Option]] = {}
@@ -32,9 +32,9 @@ class Prometheus:
     interval_ns: int | None = None
 
     def __init__(self) -> None:
-        self._text = Rendered(lambda snapshot: render(families(snapshot)), TEXT_TYPE)
+        self._text = Rendered(lambda snapshot: pieces(families(snapshot)), TEXT_TYPE)
         self._openmetrics = Rendered(
-            lambda snapshot: render(families(snapshot), openmetrics=True), OPENMETRICS_TYPE
+            lambda snapshot: pieces(families(snapshot), openmetrics=True), OPENMETRICS_TYPE
         )
 
     def routes(self, source: Source) -> Routes:

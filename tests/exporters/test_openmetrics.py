@@ -13,6 +13,7 @@ from dataclasses import replace
 from decimal import Decimal
 from itertools import accumulate
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import given, settings
@@ -29,7 +30,7 @@ from submeter.metrics import Distribution, Family, Kind, families
 from submeter.model import Account, Component, Owner, Phase, Snapshot
 from submeter.testing.snapshots import GPU_0, empty, node
 from submeter.text import UNSAFE
-from submeter_exporters._openmetrics import render
+from submeter_exporters._openmetrics import pieces, render
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -143,6 +144,43 @@ def test_counters_keep_their_sum_whatever_their_names(
 def test_energy_is_printed_without_rounding(value: int) -> None:
     family = Family("t_joules_total", Kind.COUNTER, "", "joules", (), 6, [((), value)])
     assert values(render([family]), "t_joules_total") == [Decimal(value).scaleb(-6)]
+
+
+@given(
+    st.lists(st.integers(-(10**7), 10**18) | st.sampled_from([0, 10, 10**6, 10**9]), min_size=1),
+    st.integers(0, 9),
+)
+def test_whatever_stands_beside_a_number_it_is_printed_shortest(
+    numbers: list[int], exponent: int
+) -> None:
+    samples = [((str(place),), number) for place, number in enumerate(numbers)]
+    family = Family("t", Kind.GAUGE, "", "", ("place",), exponent, samples)
+    printed = [line.rpartition(b" ")[2].decode() for line in render([family]).splitlines()[2:]]
+    assert [Decimal(each).scaleb(exponent) for each in printed] == numbers
+    assert not [each for each in printed if "." in each and each[-1] in "0."]
+
+
+LABELS = st.lists(st.text(HOSTILE, max_size=2), max_size=8, unique=True)
+
+
+@given(st.lists(LABELS, min_size=2), st.booleans())
+def test_what_was_rendered_before_changes_nothing(moments: list[list[str]], doubled: bool) -> None:
+    for moment, names_ in enumerate(moments):
+        samples = [((name, "\x00"[:doubled]), moment + at) for at, name in enumerate(names_)]
+        known = Family("t_kept_total", Kind.COUNTER, "", "", ("a", "b"), 0, samples)
+        fresh = replace(known, name=f"t_{uuid4().hex}_total")
+        body = render([fresh]).replace(fresh.name.encode(), b"t_kept_total")
+        assert render([known]) == body
+
+
+def test_pieces_are_the_whole_and_not_large() -> None:
+    samples = [((f"{place:064}",), place) for place in range(5_000)]
+    many = Family("t_many", Kind.GAUGE, "", "", ("place",), 3, samples)
+    made = [*families(node()), many, replace(many, name="t_more")]
+    cut = list(pieces(made, openmetrics=True))
+    assert b"".join(cut) == render(made, openmetrics=True)
+    assert max(map(len, cut)) < 128 * 1024
+    assert len(cut) < 60
 
 
 @pytest.mark.parametrize("openmetrics", [False, True])

@@ -2,16 +2,17 @@
 
 import gzip
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from submeter.exporting import Source
 from submeter.metrics import Family, families
-from submeter.model import Snapshot
-from submeter.testing.snapshots import node
+from submeter.model import Account, Component, Owner, Phase, Snapshot
+from submeter.testing.snapshots import GPU_0, node
 from submeter.web.http import Request, Response
 from submeter_exporters import prometheus
-from submeter_exporters._openmetrics import OPENMETRICS_TYPE, TEXT_TYPE
+from submeter_exporters._openmetrics import OPENMETRICS_TYPE, TEXT_TYPE, render
 
 PROMETHEUS_2_42 = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
@@ -80,6 +81,18 @@ def test_a_snapshot_is_rendered_once_however_many_ask(monkeypatch: pytest.Monkey
     current = node(sequence=2)
     handler(plain)
     assert rendered == [1, 2]
+
+
+def test_a_large_scrape_is_the_same_in_pieces_and_zipped() -> None:
+    few = node()
+    energy_uj = {
+        Account(GPU_0, "", Component.DYNAMIC, Owner(Phase.OTHER, f"job-{number}")): number
+        for number in range(3_000)
+    }
+    many = replace(few, energy_uj=energy_uj)
+    plain, zipped = scrape(lambda: many), scrape(lambda: many, encoding="gzip")
+    assert len(plain.pieces) > 1
+    assert gzip.decompress(zipped.body) == b"".join(plain.pieces) == render(families(many))
 
 
 def test_before_the_first_snapshot() -> None:

@@ -57,7 +57,7 @@ def routes(
 ) -> Routes:
     """The route table. ``day``: what was used since midnight; ``host``: what the page calls this
     machine. Raises InputError where two exporters want the same path."""
-    live = Rendered(lambda snapshot: page.fragment(snapshot, day(snapshot), host), HTML)
+    live = Rendered(lambda snapshot: (page.fragment(snapshot, day(snapshot), host),), HTML)
     hub.state = lambda: _state(live, source())
     table: dict[str, Handler] = {
         "/": _page(source, lambda snapshot: page.document(snapshot, day(snapshot), host)),
@@ -78,11 +78,11 @@ def routes(
 
 
 def _state(live: Rendered, snapshot: Snapshot | None) -> bytes:
-    return b"" if snapshot is None else live.plain(snapshot)
+    return b"" if snapshot is None else b"".join(live.plain(snapshot))
 
 
 def _rendered(source: Source, encode: Callable[[Snapshot], bytes], kind: str) -> Handler:
-    return _served(source, Rendered(encode, kind))
+    return _served(source, Rendered(lambda snapshot: (encode(snapshot),), kind))
 
 
 def _served(source: Source, rendered: Rendered) -> Handler:

@@ -7,6 +7,7 @@ READING ─▶ (ASKING) ─▶ WRITING ──written──▶ IDLE ──byte─
 
 import asyncio
 from asyncio.trsock import TransportSocket
+from collections.abc import Iterable, Iterator
 from contextlib import aclosing
 from enum import Enum, auto
 from http import HTTPStatus
@@ -46,7 +47,7 @@ class Connection(asyncio.BufferedProtocol):
         headers = () if desk.gate is None else desk.gate.headers
         self._wire = Wire(desk.limits.header_bytes, desk.limits.target_bytes, headers)
         self._phase = _Phase.READING
-        self._unsent = memoryview(b"")
+        self._unsent: Iterator[memoryview] = iter(())
         self._drained = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -167,19 +168,21 @@ class Connection(asyncio.BufferedProtocol):
 
     def _respond(self, response: Response) -> None:
         head, body = self._wire.whole(response)
-        self._unsent = memoryview(body)[_SLICE:]
+        self._unsent = _sliced(body)
         self._expect(self._desk.limits.write_s)
-        self._transport.write(head + body[:_SLICE])
+        self._transport.write(b"".join((head, next(self._unsent, b""))))
         self._write_on()
 
     def _write_on(self) -> None:
         """Gives the transport more as long as the kernel takes it; goes on when it has all."""
         if self._phase is not _Phase.WRITING:
             return
-        while self._unsent and self._drained.is_set() and not self._transport.is_closing():
-            part, self._unsent = self._unsent[:_SLICE], self._unsent[_SLICE:]
+        while self._drained.is_set() and not self._transport.is_closing():
+            part = next(self._unsent, None)
+            if part is None:
+                break
             self._transport.write(part)
-        if not self._drained.is_set() or self._transport.is_closing():
+        else:
             return
         if not self._wire.again():
             self._leave()
@@ -224,7 +227,7 @@ class Connection(asyncio.BufferedProtocol):
     def _refuse(self, status: int) -> None:
         """Says what is wrong with the request and ends the connection."""
         head, body = self._wire.refusal(status)
-        self._transport.write(head + body)
+        self._transport.write(b"".join((head, *body)))
         self._leave()
 
     def _leave(self) -> None:
@@ -257,3 +260,10 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.close()
         else:
             self.evict()
+
+
+def _sliced(pieces: Iterable[bytes]) -> Iterator[memoryview]:
+    for piece in pieces:
+        view = memoryview(piece)
+        for start in range(0, len(view), _SLICE):
+            yield view[start : start + _SLICE]

@@ -18,12 +18,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole answer."""
+    """A whole answer. ``more``: the rest of a large one, in pieces; see `Rendered`."""
 
     body: bytes
     content_type: str = PLAIN
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
+    more: tuple[bytes, ...] = ()
+
+    @property
+    def pieces(self) -> tuple[bytes, ...]:
+        """All that it says."""
+        return (self.body, *self.more)
 
 
 @dataclass(frozen=True, slots=True)

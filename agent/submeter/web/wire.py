@@ -58,21 +58,22 @@ class Wire:
             return Refusal(self._blame(error))
         return None if event is h11.NEED_DATA else Refusal(0)
 
-    def whole(self, response: Response) -> tuple[bytes, bytes]:
+    def whole(self, response: Response) -> tuple[bytes, tuple[bytes, ...]]:
         """Head and body of an answer; the body is not copied."""
+        pieces = response.pieces
         headers = (
             ("Content-Type", response.content_type),
-            ("Content-Length", str(len(response.body))),
+            ("Content-Length", str(sum(map(len, pieces)))),
             *response.headers,
         )
         head = self.begin(response.status, headers)
-        body = b"" if self.head_only else self._http.send(h11.Data(data=response.body))
-        return head, (body or b"") + self.end()
+        said = [] if self.head_only else [self._http.send(h11.Data(data=each)) for each in pieces]
+        return head, tuple(each for each in (*said, self.end()) if each)
 
-    def refusal(self, status: int) -> tuple[bytes, bytes]:
+    def refusal(self, status: int) -> tuple[bytes, tuple[bytes, ...]]:
         """Head and body of an answer after which the connection ends. Quotes nothing that came."""
         if not status or self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
-            return b"", b""
+            return b"", ()
         body = f"{status} {HTTPStatus(status).phrase}\n".encode()
         allow = _ALLOW if status == HTTPStatus.METHOD_NOT_ALLOWED else ()
         return self.whole(Response(body, PLAIN, status, (("Connection", "close"), *allow)))

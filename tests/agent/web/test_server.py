@@ -53,6 +53,9 @@ def echo(request: Request) -> Response:
 ROUTES: Routes = {
     "/small": lambda _request: text("hello"),
     "/large": lambda _request: Response(LARGE),
+    "/pieces": lambda _request: Response(
+        LARGE[:10], more=(b"", LARGE[10:100_000], LARGE[100_000:])
+    ),
     "/stream": lambda _request: Stream(ticks(), "text/event-stream"),
     "/broken": broken,
     "/echo": echo,
@@ -137,9 +140,13 @@ def test_paths_queries_and_repeated_headers(served: Served) -> None:
     assert answer.endswith(b"/echo|a=1|1, 2\n")
 
 
-def test_a_large_answer_is_whole(served: Served) -> None:
-    answer = served.say(GET.replace(b"small", b"large"))
-    assert answer.partition(b"\r\n\r\n")[2] == LARGE
+@pytest.mark.parametrize("path", [b"large", b"pieces"])
+def test_a_large_answer_is_whole(served: Served, path: bytes) -> None:
+    answer = served.say(GET.replace(b"small", path))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert body == LARGE
+    assert f"Content-Length: {len(LARGE)}\r\n".encode() in head
+    assert served.say(GET.replace(b"small", path).replace(b"GET", b"HEAD")) == head + b"\r\n\r\n"
 
 
 @pytest.mark.threat("T7")

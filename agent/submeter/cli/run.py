@@ -42,10 +42,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from submeter.runtime.service import serve
+    from submeter.runtime import memory
 
     keep_standard_streams()
     config = settings(arguments)
+    if config.web.config_file is None:
+        memory.do_without_tls()
+    from submeter.runtime.service import serve
+
     start_logging()
     return serve(
         config,

@@ -2,7 +2,6 @@
 
 import hashlib
 import sqlite3
-import uuid
 from collections.abc import Sequence
 from typing import Final
 
@@ -91,6 +90,8 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MI
             for statement in statements:
                 connection.execute(statement)
         if version == 0:
+            import uuid  # here: once in the life of a ledger
+
             connection.execute("INSERT INTO ledger VALUES (1, ?)", (str(uuid.uuid4()),))
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(migrations)}")

@@ -6,19 +6,20 @@ was right before stays in force.
 
 import asyncio
 import logging
-import ssl
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from submeter.errors import InputError
-from submeter.web import tls
 from submeter.web.http import Request, Response, text
 from submeter.web.login import Credentials, Login
-from submeter.web.webconfig import WebConfig, parse
+from submeter.web.webconfig import Tls, WebConfig, parse
+
+if TYPE_CHECKING:
+    import ssl
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class _State(NamedTuple):
     """What the files said."""
 
     config: WebConfig
-    context: ssl.SSLContext | None
+    context: "ssl.SSLContext | None"
     login: Login | None
     seen: tuple[object, ...]
 
@@ -67,7 +68,7 @@ class Gate:
         self._state = self._read()
 
     @property
-    def context(self) -> ssl.SSLContext | None:
+    def context(self) -> "ssl.SSLContext | None":
         """What TLS is spoken with; None: it isn't spoken."""
         return self._state.context
 
@@ -103,7 +104,11 @@ class Gate:
     def may_connect(self, transport: asyncio.Transport) -> bool:
         """Whether that client's certificate is one of those let in, where that is asked."""
         settings = self._state.config.tls
-        return settings is None or tls.is_allowed(settings, transport.get_extra_info("peercert"))
+        if settings is None:
+            return True
+        from submeter.web import tls
+
+        return tls.is_allowed(settings, transport.get_extra_info("peercert"))
 
     def ask(self, request: Request, then: Callable[[Response | None], None]) -> None:
         """Calls ``then`` with None where the request may go on, else with the refusal. At once,
@@ -145,7 +150,7 @@ class Gate:
         if self._config is not None:
             config = parse(self._config)
         tokens = () if self._tokens is None else tuple(_tokens(self._tokens))
-        context = None if config.tls is None else tls.context(config.tls)
+        context = None if config.tls is None else _context(config.tls)
         login = Login(config.users or {}, tokens) if config.users or tokens else None
         _tell_if_open(self._tokens, None if config.tls is None else config.tls.key.file)
         return _State(config, context, login, seen)
@@ -175,6 +180,12 @@ def _refusal(login: Login) -> Response:
     return Response(
         b"401 Unauthorized\n", status=401, headers=(("WWW-Authenticate", login.challenge),)
     )
+
+
+def _context(settings: Tls) -> "ssl.SSLContext":
+    from submeter.web import tls  # 4 MB that only those pay who want TLS
+
+    return tls.context(settings)
 
 
 def _tell_if_open(*secrets: Path | None) -> None:

@@ -49,7 +49,11 @@ def listen(host: str, port: int, *, allow_remote: bool = False) -> list[socket.s
 def _resolve(host: str, port: int, where: str) -> list[tuple[socket.AddressFamily, Any]]:
     try:
         found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
+            # as bytes: for text Python loads the tables of international names
+            host.encode() if host.isascii() else host,
+            port,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG,
         )
     except (socket.gaierror, UnicodeError) as error:
         raise InputError(f"can't listen on {where}: no such host ({error})") from error

@@ -1,6 +1,9 @@
 """How the C library keeps memory: the agent's wish reaches it, and one without it is no matter."""
 
 import ctypes
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -30,3 +33,24 @@ def test_another_library_has_no_such_functions(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(ctypes, "CDLL", lambda _name: SimpleNamespace())
     memory.keep_together()
     memory.give_back()
+
+
+def test_plain_http_is_served_without_openssl() -> None:
+    """asyncio has none, and everybody else has all the same."""
+    code = (
+        "import sys\n"
+        "from submeter.runtime import memory\n"
+        "memory.do_without_tls()\n"
+        "import submeter.runtime.service\n"
+        "assert not {'ssl', '_ssl'} & {*sys.modules}, 'somebody imports ssl'\n"
+        "memory.do_without_tls()\n"
+        "import asyncio.sslproto, ssl\n"
+        "assert asyncio.sslproto.ssl is None and ssl.OPENSSL_VERSION\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_is_resident_is_what_the_kernel_says() -> None:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    said = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
+    assert abs(memory.resident_bytes() - said) < 4 << 20

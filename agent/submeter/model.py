@@ -411,7 +411,7 @@ class WorkServer(NamedTuple):
     trouble: str = ""  # why not, a short word
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Snapshot:
     """Everything an exporter may know, at one moment. Immutable: reading it changes nothing.
 

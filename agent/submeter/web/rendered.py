@@ -7,6 +7,7 @@ where that is dear, as in virtual machines, it takes a third of the scrape.
 
 import zlib
 from collections.abc import Callable, Iterable
+from weakref import ReferenceType, ref
 
 from submeter.model import Snapshot
 from submeter.web.http import Request, Response
@@ -24,16 +25,16 @@ class Rendered:
         """``encode``: the pieces of a snapshot's encoding, at least one."""
         self._encode = encode
         self._content_type = content_type
-        self._snapshot: Snapshot | None = None
+        self._of: ReferenceType[Snapshot] | None = None  # no reason to keep it
         self._plain: tuple[bytes, ...] = ()
         self._gzipped: bytes | None = None
 
     def plain(self, snapshot: Snapshot) -> tuple[bytes, ...]:
         """The encoding itself, from the cache if this snapshot was asked for before."""
-        if snapshot is not self._snapshot:
+        if self._of is None or snapshot is not self._of():
             self._plain = tuple(self._encode(snapshot))
             self._gzipped = None
-            self._snapshot = snapshot
+            self._of = ref(snapshot)
         return self._plain
 
     def response(self, request: Request, snapshot: Snapshot, vary: str = "") -> Response:

@@ -163,6 +163,7 @@ class Settlement:
         try:
             known = self._snapshot
             if self._sequence and (known is None or known.sequence != self._sequence):
+                self._ledger.catch_up()
                 known = self._snapshot = self._made(health())
             return known
         finally:

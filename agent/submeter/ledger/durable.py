@@ -67,6 +67,10 @@ class Writer(Protocol):
         """Takes a commit; it replaces one that was not begun yet. Returns soon, written or not."""
         ...
 
+    def catch_up(self) -> None:
+        """Waits a moment for the last commit to be written, if it was submitted just now."""
+        ...
+
     def row(self, gpu: int, seq: int) -> Row | None:
         """A row of tens that is in the file."""
         ...
@@ -252,6 +256,12 @@ class DurableLedger:
         self._acknowledge()
         if self._number % _TIDY == 0:
             self._names.forget(self._number - IDLE, self._busy())
+
+    def catch_up(self) -> None:
+        """Shows what has been written meanwhile, if need be after waiting a moment for that."""
+        if self._views:
+            self._writer.catch_up()
+            self._acknowledge()
 
     def reverse(self, gpu_uuid: str, seq: int, series: int, reason: str, wall_ns: int) -> int:
         """Takes from a series what a row of tens gave it; gives the µJ. The row stays: a new entry

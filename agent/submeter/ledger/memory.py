@@ -127,6 +127,9 @@ class Ledger:
     def commit(self, now_ns: int, wall_ns: int) -> None:
         """Nothing: what is posted is shown."""
 
+    def catch_up(self) -> None:
+        """Nothing: the same."""
+
     def post(self, interval: Interval, postings: Sequence[Posting]) -> tuple[Posting, ...]:
         """Books an interval and how it was split; gives the postings under their final accounts.
 

@@ -1,4 +1,8 @@
-"""Commits in, commits in the file out, in a thread of their own: a slow disk holds nobody up."""
+"""Commits in, commits in the file out, in a thread of their own: a slow disk holds nobody up.
+
+Who hands a commit over does not wait for it, since waking up again costs as much as all else that
+is left to do; who looks at what was written waits a moment, if it was handed over just now.
+"""
 
 import logging
 import threading
@@ -14,8 +18,8 @@ from submeter.units import NS_PER_S
 _log = logging.getLogger(__name__)
 
 _WAIT_S: Final = 0.25
-"""How long a settlement waits for its own commit, so that what it shows is up to date: a hundred
-times what a commit takes."""
+"""How long the first who looks after a commit was handed over waits for it, so that what he sees is
+up to date: a hundred times what a commit takes."""
 _SLOW_NS: Final = 5 * NS_PER_S
 """A commit that takes longer is a fault to report, though not an error yet."""
 
@@ -31,6 +35,7 @@ class Committer:
         self._crash = crash
         self._changed = threading.Condition()
         self._waiting: Commit | None = None
+        self._awaited = 0  # the number of the commit that is worth waiting for; 0: none
         self._busy_since_ns: int | None = None
         self._written = 0
         self._tried = 0
@@ -54,13 +59,19 @@ class Committer:
         self._thread.start()
 
     def submit(self, commit: Commit) -> None:
-        """Hands a commit over and waits for it, unless the disk is still busy with another."""
+        """Hands a commit over."""
         with self._changed:
-            idle = self._busy_since_ns is None
+            idle = self._waiting is None and self._busy_since_ns is None
+            self._awaited = commit.number if idle else 0
             self._waiting = commit
             self._changed.notify_all()
-            if idle:
-                self._changed.wait_for(lambda: self._tried >= commit.number, _WAIT_S)
+
+    def catch_up(self) -> None:
+        """Waits a moment for what was handed over last, unless the disk was still busy with another
+        then, or somebody has waited for it already."""
+        with self._changed:
+            number, self._awaited = self._awaited, 0
+            self._changed.wait_for(lambda: self._tried >= number, _WAIT_S)
 
     def row(self, gpu: int, seq: int) -> Row | None:
         """A row of tens that is in the file; to be asked before `start`."""

@@ -69,8 +69,18 @@ def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("not within 10 s")
 
 
-def test_a_commit_is_written_before_submit_returns(committer: Committer, disk: Disk) -> None:
+def write(committer: Committer, number: int) -> None:
+    committer.submit(Commit(number, 0))
+    committer.catch_up()
+
+
+def test_who_looks_sees_the_commit_that_was_handed_over(committer: Committer, disk: Disk) -> None:
+    disk.free.clear()
     committer.submit(Commit(1, 0))
+    assert committer.written == 0
+    assert disk.begun.wait(10)
+    disk.free.set()
+    committer.catch_up()
     assert committer.written == 1
     assert disk.written == [1]
     assert committer.up
@@ -95,19 +105,30 @@ def test_a_slow_disk_holds_nobody_up_and_only_the_newest_waits(
     assert committer.up
 
 
+def test_a_disk_that_hangs_is_waited_for_once(committer: Committer, disk: Disk) -> None:
+    disk.free.clear()
+    committer.submit(Commit(1, 0))
+    committer.catch_up()  # in vain, for a moment
+    watched = threading.Thread(target=lambda: [committer.catch_up() for _ in range(1_000)])
+    watched.start()  # four minutes, were each of them to wait
+    watched.join(10)
+    assert not watched.is_alive()
+    assert committer.written == 0
+
+
 @pytest.mark.fault("F62", "F92")
 def test_what_fails_is_said_once_and_made_good(
     committer: Committer, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     disk.error = NotWritten("No space left on device")
     for number in (1, 2, 3):
-        committer.submit(Commit(number, 0))
+        write(committer, number)
     assert committer.problem == "No space left on device"
     assert not committer.up
     assert committer.written == 0
     disk.error = None
     with caplog.at_level("INFO"):
-        committer.submit(Commit(4, 0))
+        write(committer, 4)
     assert (committer.written, committer.problem) == (4, "")
     assert caplog.text.count("No space left") == 1
     assert "nothing was lost" in caplog.text
@@ -118,7 +139,7 @@ def test_a_damaged_history_is_said_once_and_stops_nothing(
 ) -> None:
     disk.damage = "tens 7 of GPU 1: missing"
     for number in (1, 2):
-        committer.submit(Commit(number, 0))
+        write(committer, number)
     assert committer.written == 2
     assert not committer.up
     assert caplog.text.count("the history is damaged") == 1

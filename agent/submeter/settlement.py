@@ -27,6 +27,7 @@ from submeter.model import (
     Counted,
     ExporterState,
     Floors,
+    GpuInfo,
     GpuState,
     Histogram,
     Interval,
@@ -38,7 +39,7 @@ from submeter.model import (
     Snapshot,
 )
 from submeter.roster import Roster
-from submeter.sampling.watch import Closed, GpuWatch
+from submeter.sampling.watch import Closed, GpuWatch, Held
 from submeter.signals import Signals
 from submeter.throughput.workbook import Place, Workbook
 from submeter.units import NS_PER_S, mean_power_mw
@@ -98,6 +99,7 @@ class _Board:
     power_mw: dict[Account, int] | None = None
     settled_ns: int | None = None
     turn: int = 0
+    info: GpuInfo | None = None  # as the ledger was told last
 
 
 class Settlement:
@@ -248,9 +250,13 @@ class Settlement:
         return board
 
     def _settle_gpu(self, watch: GpuWatch, now_ns: int) -> None:
-        board = self._board(watch.info.uuid, watch.info.name)
-        self._ledger.describe(watch.info)
-        held_floors = board.floors.held(_temperature_c(watch))
+        info = watch.info
+        board = self._board(info.uuid, info.name)
+        if info is not board.info:
+            board.info = info
+            self._ledger.describe(info)
+        temperature_c = _temperature_c(watch)
+        held_floors = board.floors.held(temperature_c)
         board.signals.take(watch, now_ns, held_floors, self._owner)
         energy_uj: dict[Account, int] = {}
         duration_ns = 0
@@ -258,14 +264,13 @@ class Settlement:
             closed = watch.closed.popleft()
             interval = closed.interval
             board.turn += 1
-            postings = self._book(closed, board, watch)
+            postings = self._book(closed, board, watch, temperature_c)
             _check(board, watch, interval)
             board.settled_ns = interval.end_ns
             if interval.observed:  # energy of a time long past is no power of now
                 duration_ns += interval.end_ns - interval.start_ns
-                for posting in postings:
-                    booked_uj = energy_uj.get(posting.account, 0)
-                    energy_uj[posting.account] = booked_uj + posting.energy_uj
+                for account, _, posted_uj in postings:
+                    energy_uj[account] = energy_uj.get(account, 0) + posted_uj
         board.floors.look(board.signals.activity(watch))
         if duration_ns:
             board.power_mw = {
@@ -273,17 +278,20 @@ class Settlement:
                 for account, booked_uj in energy_uj.items()
             }
 
-    def _book(self, closed: Closed, board: _Board, watch: GpuWatch) -> tuple[Posting, ...]:
-        interval = closed.interval
-        temperature_c = _temperature_c(watch)
-        floors = _floors(board, watch)
-        board.signals.alone(interval, closed.held, _utilisation(watch, interval), floors)
-        usage = board.signals.usage(interval, closed.held, floors, self._owner)
-        held = None if closed.held is None else bool(closed.held)
-        board.floors.observe(interval, held, temperature_c)
+    def _book(
+        self, closed: Closed, board: _Board, watch: GpuWatch, temperature_c: int | None
+    ) -> tuple[Posting, ...]:
+        interval, held = closed.interval, closed.held
+        floors = board.floors.floors(temperature_c)
+        key = None
+        if held is not None and len(held) == 1:
+            key = held[0].key
+            board.signals.alone(interval, held, _utilisation(watch, interval), floors)
+        usage = board.signals.usage(interval, held, floors, self._owner)
+        board.floors.observe(interval, None if held is None else bool(held), temperature_c)
         self._table.feel(
             interval.gpu_uuid,
-            closed.held[0].key if closed.held is not None and len(closed.held) == 1 else None,
+            key,
             interval.end_ns,
             mean_power_mw(interval.energy_uj, interval.end_ns - interval.start_ns),
         )
@@ -296,9 +304,9 @@ class Settlement:
         now_ns, wall_ns = self._settled
         moment_s = (interval.end_ns + wall_ns - now_ns - 1) // NS_PER_S
         energy_uj: dict[Phase, int] = {}
-        for posting in postings:
-            phase = posting.account.owner.phase
-            energy_uj[phase] = energy_uj.get(phase, 0) + posting.energy_uj
+        for account, _, posted_uj in postings:
+            phase = account.owner.phase
+            energy_uj[phase] = energy_uj.get(phase, 0) + posted_uj
         for phase, part_uj in energy_uj.items():
             self._pricer.add(phase, part_uj, moment_s)
 
@@ -409,10 +417,18 @@ def _keys(watches: Sequence[GpuWatch]) -> list[ProcessKey]:
     """Everybody who holds a GPU now, or did in an interval not booked yet."""
     keys: dict[ProcessKey, None] = {}
     for watch in watches:
-        sets = [watch.held, *(closed.held for closed in list(watch.closed))]
-        for held in sets:
-            keys.update((one.key, None) for one in held or () if one.key is not None)
+        now = watch.held
+        _add_keys(keys, now)
+        for closed in list(watch.closed):
+            if closed.held is not now:
+                _add_keys(keys, closed.held)
     return list(keys)
+
+
+def _add_keys(keys: dict[ProcessKey, None], held: tuple[Held, ...] | None) -> None:
+    for one in held or ():
+        if one.key is not None:
+            keys[one.key] = None
 
 
 def _utilisation(watch: GpuWatch, interval: Interval) -> int | None:

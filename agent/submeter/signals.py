@@ -26,6 +26,8 @@ _SM_PER_VIDEO: Final = 10
 assumption, since nobody publishes a measurement. They are engines beside the SMs (NVENC Application
 Note), and utilisation of the SMs, and of the GPU, doesn't have them in it."""
 
+_NOBODY: Final = Usage()
+
 OwnerOf = Callable[[ProcessKey | None], Owner]
 
 
@@ -117,10 +119,12 @@ class Signals:
         """Who held the GPU during the interval, and by what to split its work."""
         if held is None:
             return None
+        sm_time = self._sm_time
+        if not held and (sm_time is None or not sm_time.by_pid):
+            return _NOBODY
         owners = tuple([owner_of(one.key) for one in held])
         migs = tuple([one.holder.mig for one in held])
         usage = Usage(holders=owners, mig=migs if any(migs) else ())
-        sm_time = self._sm_time
         if sm_time is None:
             return usage
         if any(migs) != bool(sm_time.by_instance):

@@ -40,6 +40,7 @@ class FloorLearner:
         self._bands: dict[tuple[bool, int], deque[int]] = {}
         self._learnt: dict[tuple[bool, int], int] = {}
         self._quiet_since_ns: int | None = None
+        self._found: dict[int, tuple[Floors, Floors | None]] = {}  # until more is learnt
 
     def observe(self, interval: Interval, held: bool | None, temperature_c: int | None) -> None:
         """An interval and whether anybody held the GPU; None where the driver doesn't say."""
@@ -68,15 +69,11 @@ class FloorLearner:
         are then the floor. What a regression of power on use leaves unexplained is no floor: a
         process that works evenly all the time looks the same.
         """
-        idle_mw = self._at(False, temperature_c)
-        held_mw = self._at(True, temperature_c)
-        if idle_mw is None:
-            return Floors(idle_mw=held_mw or 0)
-        return Floors(idle_mw, max(0, (held_mw or idle_mw) - idle_mw))
+        return self._at(_band(temperature_c))[0]
 
     def held(self, temperature_c: int | None) -> Floors | None:
         """The same, but None unless the board was seen quiet while it was held."""
-        return None if self._at(True, temperature_c) is None else self.floors(temperature_c)
+        return self._at(_band(temperature_c))[1]
 
     def _judge(self, waiting: _Waiting) -> None:
         since_ns = self._quiet_since_ns
@@ -88,12 +85,22 @@ class FloorLearner:
         powers.append(mean_power_mw(interval.energy_uj, interval.end_ns - interval.start_ns))
         if len(powers) >= NEEDED:
             self._learnt[key] = sorted(powers)[len(powers) * _PERCENTILE // 100]
+            self._found.clear()
 
-    def _at(self, held: bool, temperature_c: int | None) -> int | None:
+    def _at(self, band: int) -> tuple[Floors, Floors | None]:
+        """The floors in a band, and the same if the board was seen quiet while it was held."""
+        found = self._found.get(band)
+        if found is None:
+            idle_mw, held_mw = self._near(False, band), self._near(True, band)
+            if idle_mw is None:
+                floors = Floors(idle_mw=held_mw or 0)
+            else:
+                floors = Floors(idle_mw, max(0, (held_mw or idle_mw) - idle_mw))
+            found = self._found[band] = floors, None if held_mw is None else floors
+        return found
+
+    def _near(self, held: bool, wanted: int) -> int | None:
         """Of the bands learnt the nearest one, the cooler of two."""
-        if not self._learnt:
-            return None
-        wanted = _band(temperature_c)
         found = self._learnt.get((held, wanted))
         if found is not None:
             return found

@@ -49,6 +49,15 @@ class Tally:
         for key, count in other.errors.copy().items():
             self.errors[key] = self.errors.get(key, 0) + count
 
+    def plus(self, other: "Tally") -> "Tally":
+        """What both counted, as of now."""
+        tally = Tally()
+        tally.call_ns, tally.calls = other.call_ns.copy(), other.calls.copy()
+        tally.errors = other.errors.copy()
+        if self.calls or self.errors:
+            tally.add(self)
+        return tally
+
     def failed(self, call: str, error: str) -> None:
         key = (call, error)
         self.errors[key] = self.errors.get(key, 0) + 1

@@ -23,20 +23,25 @@ class Counts:
     def __init__(self, totals: Mapping[str, Mapping[str, int]]) -> None:
         self.totals: Table = {group: dict(counts) for group, counts in totals.items()}
         self._seen: Table = {}
+        self._copy: Table | None = None  # of now
 
     def take(self, group: str, counted: Mapping[str, int]) -> None:
         """Adds what was counted since the last time."""
+        self._copy = None
         totals = self.totals.setdefault(group, {})
         seen = self._seen.setdefault(group, {})
         for name, amount in counted.items():
-            before = seen.get(name, 0)
-            seen[name] = amount
-            gained = amount - before if amount >= before else amount
-            totals[name] = totals.get(name, 0) + gained
+            before = seen.get(name)
+            if before != amount:  # most don't change between two looks
+                seen[name] = amount
+                gained = amount - before if before is not None and amount >= before else amount
+                totals[name] = totals.get(name, 0) + gained
 
     def copy(self) -> Table:
         """The totals, not to change with these."""
-        return {group: counts.copy() for group, counts in self.totals.items()}
+        if self._copy is None:
+            self._copy = {group: counts.copy() for group, counts in self.totals.items()}
+        return self._copy
 
 
 def counts_text(totals: Table) -> str:

@@ -151,7 +151,7 @@ class DurableLedger:
 
     def totals(self, gpu_uuid: str) -> Totals:
         """The totals of one GPU that are durable; zeroes for one never seen."""
-        return self._durable.gpus.get(gpu_uuid) or Totals()
+        return self._durable.totals(gpu_uuid)
 
     def count(self, group: str, counted: Mapping[str, int]) -> None:
         """Notes what a GPU's watch (``group`` is the UUID), or the agent itself (""), has counted
@@ -226,16 +226,19 @@ class DurableLedger:
                 shown.append(posting)
             else:
                 shown.append(Posting(names.shown_as(series), method, energy_uj))
-        add_all(row.facts, each.done.facts)
-        each.held_marks.update(each.done.marks)
-        each.done = _Work()
+        done = each.done
+        if done.facts or done.marks:
+            add_all(row.facts, done.facts)
+            each.held_marks.update(done.marks)
+            each.done = _Work()
         each.held.append(row)
         if interval.state is not None:
             each.state = state_text(interval.state)
             each.ready.extend(each.held)
             each.held.clear()
-            each.ready_marks.update(each.held_marks)
-            each.held_marks.clear()
+            if each.held_marks:
+                each.ready_marks.update(each.held_marks)
+                each.held_marks.clear()
         return tuple(shown)
 
     def commit(self, now_ns: int, wall_ns: int) -> None:
@@ -346,22 +349,22 @@ class DurableLedger:
     # ---- what is new -----------------------------------------------------------------------
 
     def _advance(self, each: _GpuBook, offset_ns: int) -> None:
-        waiting = len(each.sealed)
-        each.book.width_s = next(
-            (width_s for rows, width_s in _LONGER if waiting >= rows), LEVELS[0].width_s
-        )
+        book, gpu, number = each.book, each.gpu, self._number
+        book.width_s = _width_s(len(each.sealed))
         for entry in each.ready:
-            self._live.add(each.gpu.uuid, entry)
+            self._live.add(gpu.uuid, entry)
             entry.end_wall_ns = entry.end_ns + offset_ns
-            each.sealed.extend((self._number, row) for row in each.book.add(entry))
+            for sealed in book.add(entry):
+                each.sealed.append((number, sealed))
         each.ready.clear()
-        self._take_marks(each)
-        row = each.book.open
+        if each.ready_marks:
+            self._take_marks(each)
+        row = book.open
         assert row is not None
         body = encode(row, compact=False)
-        digest = open_hash(each.book.tips[0].hash, each.gpu.id, row.start_s, body, each.state)
-        each.open = Open(each.gpu.id, row.start_s, body, each.state, digest)
-        each.open_since = self._number
+        digest = open_hash(book.tips[0].hash, gpu.id, row.start_s, body, each.state)
+        each.open = Open(gpu.id, row.start_s, body, each.state, digest)
+        each.open_since = number
 
     def _take_marks(self, each: _GpuBook) -> None:
         for source, values in each.ready_marks.items():
@@ -377,10 +380,10 @@ class DurableLedger:
         return Commit(
             number=self._number,
             now_s=now_s,
-            gpus=tuple(gpu for _, gpu in self._gpus),
-            chained=tuple(row for _, row in self._chained),
-            sealed=tuple(row for each in books for _, row in each.sealed),
-            opens=tuple(each.open for each in books if each.open is not None),
+            gpus=tuple([gpu for _, gpu in self._gpus]),
+            chained=tuple([row for _, row in self._chained]),
+            sealed=tuple([row for each in books for _, row in each.sealed]),
+            opens=tuple([each.open for each in books if each.open is not None]),
             notes=tuple(self._notes()),
         )
 
@@ -413,6 +416,14 @@ class DurableLedger:
         if self._marked <= written:
             self._marked = 0
         for book in self._books.values():
-            book.sealed = [row for row in book.sealed if row[0] > written]
+            if book.sealed:
+                book.sealed = [row for row in book.sealed if row[0] > written]
             if book.open_since <= written:
                 book.open = None
+
+
+def _width_s(waiting: int) -> int:
+    """Of new rows, where so many wait to be written."""
+    if not waiting:
+        return LEVELS[0].width_s
+    return next((width_s for rows, width_s in _LONGER if waiting >= rows), LEVELS[0].width_s)

@@ -4,7 +4,7 @@ What metrics show is a `View`, one consistent moment that later rows do not chan
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from submeter.amounts import Amounts
@@ -20,14 +20,21 @@ _METHODS: Final = tuple(Method)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What metrics show: one consistent moment."""
+    """What metrics show: one consistent moment. There is one a second, and few are looked at: hence
+    what takes time is done then."""
 
     accounts: Mapping[Account, int]
-    gpus: Mapping[str, Totals]
+    gpus: Mapping[str, tuple[Totals, tuple[int, ...]]]  # without, and only, the sums by method
     folded: int
     counts: Table
     done: Mapping[tuple[Owner, str], int]
     """How much work was done: by owner and unit."""
+
+    def totals(self, gpu_uuid: str) -> Totals:
+        """Those of one GPU; zeroes for one never seen."""
+        totals, sums_uj = self.gpus.get(gpu_uuid, (Totals(), ()))
+        by_method = zip(_METHODS, sums_uj, strict=False)
+        return replace(totals, by_method_uj={method: uj for method, uj in by_method if uj})
 
 
 class Live:
@@ -39,6 +46,7 @@ class Live:
         self.numbers: dict[Account, int] = {}
         self.gpus: dict[str, Totals] = {}
         self.folded = 0  # accounts that are shown as a rest
+        self._accounts: tuple[Account, ...] = ()  # the same, as far as views have them
         self._energy_uj: list[int] = []  # by number of the account
         self._by_method_uj: dict[str, list[int]] = {}
         self._places: dict[int, tuple[int, int]] = {}  # series → numbers of account and method
@@ -59,8 +67,11 @@ class Live:
 
     def add(self, gpu_uuid: str, row: Row) -> None:
         """Adds what a GPU used."""
-        totals = self.gpus.setdefault(gpu_uuid, Totals())
-        by_method_uj = self._by_method_uj.setdefault(gpu_uuid, [0] * len(_METHODS))
+        totals = self.gpus.get(gpu_uuid)
+        if totals is None:
+            totals = self.gpus[gpu_uuid] = Totals()
+            self._by_method_uj[gpu_uuid] = [0] * len(_METHODS)
+        by_method_uj = self._by_method_uj[gpu_uuid]
         total_uj, energy_uj, places = 0, self._energy_uj, self._places
         for series, gained_uj in row.energy_uj.items():
             account, method = places[series]
@@ -78,12 +89,14 @@ class Live:
 
     def view(self) -> View:
         """All totals, not to change with these."""
-        gpus = {}
-        for uuid, totals in self.gpus.items():
-            gpus[uuid] = copied = totals.copy()
-            by_method = zip(_METHODS, self._by_method_uj[uuid], strict=True)
-            copied.by_method_uj = {method: uj for method, uj in by_method if uj}
-        sums = Amounts(self.numbers, self._energy_uj)
+        by_method_uj = self._by_method_uj
+        gpus = {
+            uuid: (totals.as_of_now(), tuple(by_method_uj[uuid]))
+            for uuid, totals in self.gpus.items()
+        }
+        if len(self._accounts) < len(self.numbers):
+            self._accounts = tuple(self.numbers)
+        sums = Amounts(self._accounts, tuple(self._energy_uj))
         return View(sums, gpus, self.folded, self.counts.copy(), self._done.copy())
 
 
@@ -91,9 +104,11 @@ def _add_fact(totals: Totals, name: str, amount: int) -> None:
     kind, _, detail = name.partition(".")
     if kind == "suspect":
         suspect = SuspectReason(detail)
-        totals.suspect_uj[suspect] = totals.suspect_uj.get(suspect, 0) + amount
+        before_uj = totals.suspect_uj  # views have it, too
+        totals.suspect_uj = before_uj | {suspect: before_uj.get(suspect, 0) + amount}
     elif kind == "unmetered":
         reason = UnmeteredReason(detail)
-        totals.unmetered_ns[reason] = totals.unmetered_ns.get(reason, 0) + amount
+        before_ns = totals.unmetered_ns
+        totals.unmetered_ns = before_ns | {reason: before_ns.get(reason, 0) + amount}
     elif kind in {"jitters", "resets", "stalls"}:
         setattr(totals, kind, getattr(totals, kind) + amount)

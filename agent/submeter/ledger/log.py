@@ -32,6 +32,7 @@ _CHECK: Final = struct.Struct("<I")  # CRC-32 of that
 _INDEX: Final = struct.Struct("<I")  # bytes of the JSON before the blobs
 _NAME: Final = re.compile(r"ledger-([0-9a-f]{8})-(\d{8,12})-(\d{1,20})\.log")
 _MOST_BYTES: Final = 1 << 30
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 
 Record = tuple[int, Commit]
 
@@ -119,7 +120,7 @@ def record(serial: int, commit: Commit) -> bytes:
         ],
         "notes": [(note.name, note.body, note.hash.hex()) for note in commit.notes],
     }
-    text = json.dumps(index, separators=(",", ":")).encode()
+    text = _ENCODER.encode(index).encode()
     bodies = [row.body for row in commit.sealed]
     bodies += [row.body for row in commit.opens]
     content = b"".join((_INDEX.pack(len(text)), text, *bodies))

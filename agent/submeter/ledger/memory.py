@@ -40,13 +40,13 @@ class Totals:
     resets: int = 0
     stalls: int = 0
 
-    def copy(self) -> "Totals":
-        """The same amounts, not to change with these."""
+    def as_of_now(self) -> "Totals":
+        """The same amounts, not to change with these where their tables are only ever replaced."""
         return Totals(
             self.energy_uj,
-            self.by_method_uj.copy(),
-            self.suspect_uj.copy(),
-            self.unmetered_ns.copy(),
+            self.by_method_uj,
+            self.suspect_uj,
+            self.unmetered_ns,
             self.jitters,
             self.resets,
             self.stalls,

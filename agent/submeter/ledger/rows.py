@@ -225,18 +225,19 @@ def unpacked(amounts: bytes) -> tuple[dict[str, int], dict[int, int]]:
 
 
 def _amounts(row: Row, *, compact: bool) -> tuple[bytes, ...]:
-    present = {name: amount for name, amount in row.facts.items() if amount}
-    facts = canonical(present) if present else b""
+    facts = b""
+    if row.facts:
+        present = {name: amount for name, amount in row.facts.items() if amount}
+        facts = canonical(present) if present else b""
     energy = row.energy_uj
-    ids = sorted(series for series, amount in energy.items() if amount)
+    ids = sorted([series for series, amount in energy.items() if amount])
     amounts = [energy[series] for series in ids]
-    if compact:
-        id_bytes, packed_ids, amount_bytes, packed = _short(ids, amounts)
-    else:
-        id_bytes, packed_ids = 4, struct.pack(f"<{len(ids)}I", *ids)
-        amount_bytes, packed = 8, struct.pack(f"<{len(ids)}q", *amounts)
-    table = _TABLE.pack(len(facts), len(ids), id_bytes, amount_bytes)
-    return table, facts, packed_ids, packed
+    if not compact:
+        count = len(ids)
+        packed = struct.pack(f"<{count}I{count}q", *ids, *amounts)
+        return _TABLE.pack(len(facts), count, 4, 8), facts, packed
+    id_bytes, packed_ids, amount_bytes, packed = _short(ids, amounts)
+    return _TABLE.pack(len(facts), len(ids), id_bytes, amount_bytes), facts, packed_ids, packed
 
 
 def _short(ids: list[int], amounts: list[int]) -> tuple[int, bytes, int, bytes]:

@@ -269,7 +269,7 @@ class Agent:
     def _notice_blindness(self, now_ns: int) -> None:
         """Where no GPU at all has answered for long, the driver is opened anew: persistent
         unknown errors on all calls are known to end that way only."""
-        if self._lanes is None or not self._node.watches() or self._sees(now_ns):
+        if self._lanes is None or self._sees(now_ns) or not self._node.watches():
             self._blind_since_ns = None
         elif self._blind_since_ns is None:
             self._blind_since_ns = now_ns

@@ -83,13 +83,19 @@ class Heart:
         self._status = ""
         self._status_ns = 0
 
-    def beat(self, snapshot: Callable[[], Snapshot | None], trouble: str, pulse: int) -> None:
-        """``snapshot`` gives the newest one; ``trouble``: why the agent can't meter now, or ""; a
-        ``pulse`` that is not the last one means that sampling went on since."""
+    def beat(
+        self,
+        snapshot: Callable[[], Snapshot | None],
+        trouble: Callable[[], str],
+        pulse: Callable[[], int],
+    ) -> None:
+        """``snapshot`` gives the newest one, ``trouble`` why the agent can't meter now, or "", and
+        ``pulse`` another number than the last time, if sampling went on since. Each is only asked
+        where somebody wants to know."""
         if not self._manager.listens:
             return
         now_ns = self._clock.monotonic_ns()
-        if not self._ready and trouble != STARTING:
+        if not self._ready and trouble() != STARTING:
             # settled, and the driver has answered; "there is none" is an answer
             self._ready = self._manager.tell("READY=1")
         self._feed(now_ns, pulse)
@@ -114,21 +120,24 @@ class Heart:
             "STATUS=saving what can be saved of a damaged ledger",
         )
 
-    def _feed(self, now_ns: int, pulse: int) -> None:
+    def _feed(self, now_ns: int, pulse: Callable[[], int]) -> None:
         timeout_ns = self._manager.watchdog_ns
         if timeout_ns is None or now_ns < self._feed_ns:
             return
-        if pulse != self._pulse and self._manager.tell("WATCHDOG=1"):
+        before, self._pulse = self._pulse, pulse()
+        if self._pulse != before and self._manager.tell("WATCHDOG=1"):
             self._feed_ns = now_ns + timeout_ns // _FEEDS_PER_TIMEOUT
-        self._pulse = pulse
 
     def _say_status(
-        self, now_ns: int, snapshot: Callable[[], Snapshot | None], trouble: str
+        self,
+        now_ns: int,
+        snapshot: Callable[[], Snapshot | None],
+        trouble: Callable[[], str],
     ) -> None:
         if now_ns < self._status_ns:
             return
         self._status_ns = now_ns + STATUS_NS
-        status = status_text(snapshot(), trouble)
+        status = status_text(snapshot(), trouble())
         if status != self._status and self._manager.tell(f"STATUS={status}"):
             self._status = status
 

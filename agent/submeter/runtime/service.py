@@ -297,7 +297,7 @@ class Service:
         powers = {watch.info.uuid: watch.power_mw(now_ns) for watch in self._node.watches()}
         self._hub.remember(now_ns, {uuid: mw for uuid, mw in powers.items() if mw is not None})
         self._budget.look(self._snapshot)
-        self._heart.beat(self._snapshot, self._agent.not_ready(), self._agent.pulse())
+        self._heart.beat(self._snapshot, self._agent.not_ready, self._agent.pulse)
         if now_ns >= self._tidy_ns:
             self._tidy_ns = now_ns + _TIDY_NS
             memory.give_back()

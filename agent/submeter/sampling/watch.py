@@ -150,10 +150,7 @@ class GpuWatch:
 
     def tally(self) -> Tally:
         """What all calls cost and which failed, those of devices opened before included."""
-        tally = Tally()
-        tally.add(self._past)
-        tally.add(self.device.tally)
-        return tally
+        return self._past.plus(self.device.tally)
 
     def power_mw(self, now_ns: int) -> int | None:
         """The newest power value: the instantaneous sensor, else the board's average; None where

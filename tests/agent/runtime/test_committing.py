@@ -109,8 +109,13 @@ def test_a_disk_that_hangs_is_waited_for_once(committer: Committer, disk: Disk) 
     disk.free.clear()
     committer.submit(Commit(1, 0))
     committer.catch_up()  # in vain, for a moment
-    watched = threading.Thread(target=lambda: [committer.catch_up() for _ in range(1_000)])
-    watched.start()  # four minutes, were each of them to wait
+
+    def look() -> None:
+        for _ in range(1_000):  # four minutes, were each of them to wait
+            committer.catch_up()
+
+    watched = threading.Thread(target=look)
+    watched.start()
     watched.join(10)
     assert not watched.is_alive()
     assert committer.written == 0

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from submeter.clock import FakeClock
+from submeter.model import Snapshot
 from submeter.runtime.notify import (
     STARTING,
     Heart,
@@ -75,6 +76,10 @@ def heart(ear: Ear, clock: FakeClock) -> Heart:
     return Heart(ServiceManager(str(ear.path), WATCHDOG_NS), clock)
 
 
+def beat(heart: Heart, trouble: str, pulse: int, snapshot: Snapshot | None = None) -> None:
+    heart.beat(lambda: snapshot, lambda: trouble, lambda: pulse)
+
+
 def test_a_long_salvage_keeps_the_service_from_being_killed(
     heart: Heart, ear: Ear, clock: FakeClock
 ) -> None:
@@ -88,11 +93,11 @@ def test_a_long_salvage_keeps_the_service_from_being_killed(
 
 
 def test_ready_is_said_once_and_not_before_the_driver_answered(heart: Heart, ear: Ear) -> None:
-    heart.beat(lambda: None, STARTING, 0)
+    beat(heart, STARTING, 0)
     assert "READY=1" not in ear.heard()
-    heart.beat(lambda: None, "no driver: library_missing", 0)
+    beat(heart, "no driver: library_missing", 0)
     assert "READY=1" in ear.heard()
-    heart.beat(lambda: None, "", 0)
+    beat(heart, "", 0)
     assert "READY=1" not in ear.heard()
 
 
@@ -102,24 +107,24 @@ def test_the_watchdog_is_fed_while_sampling_goes_on_and_starves_with_it(
 ) -> None:
     heard = []
     for second in range(100):
-        heart.beat(lambda: None, "", second)
+        beat(heart, "", second)
         heard += ear.heard()
         clock.advance(NS_PER_S)
     assert 25 <= heard.count("WATCHDOG=1") <= 60, "at least twice within its patience"
-    heart.beat(lambda: None, "", 99)
+    beat(heart, "", 99)
     ear.heard()
     for _ in range(100):
-        heart.beat(lambda: None, "", 99)
+        beat(heart, "", 99)
         clock.advance(NS_PER_S)
     assert "WATCHDOG=1" not in ear.heard()
-    heart.beat(lambda: None, "", 100)
+    beat(heart, "", 100)
     assert "WATCHDOG=1" in ear.heard(), "it goes on when sampling does"
 
 
 def test_without_a_watchdog_nothing_is_fed(ear: Ear, clock: FakeClock) -> None:
     heart = Heart(ServiceManager(str(ear.path)), clock)
     for second in range(30):
-        heart.beat(lambda: None, "", second)
+        beat(heart, "", second)
         clock.advance(NS_PER_S)
     assert "WATCHDOG=1" not in ear.heard()
 
@@ -129,7 +134,7 @@ def test_the_status_says_how_metering_is_but_not_each_second(
 ) -> None:
     snapshot = node()
     for _ in range(21):
-        heart.beat(lambda: snapshot, "", 1)
+        beat(heart, "", 1, snapshot)
         clock.advance(NS_PER_S)
     said = [line for line in ear.heard() if line.startswith("STATUS=")]
     assert said == [f"STATUS={status_text(snapshot, '')}"], "only what changed"
@@ -153,7 +158,7 @@ def test_a_remark_is_one_line_and_stays_for_a_while(
     heart.say("not reloaded: a\nREADY=1")
     assert ear.heard() == ["STATUS=not reloaded: a READY=1"]
     clock.advance(60 * NS_PER_S)
-    heart.beat(lambda: None, "no driver: no_gpu", 1)
+    beat(heart, "no driver: no_gpu", 1)
     assert not [line for line in ear.heard() if line.startswith("STATUS=")]
 
 

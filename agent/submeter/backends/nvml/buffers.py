@@ -37,7 +37,7 @@ class ListBuffer:
     def entries(self) -> Iterator[tuple[Any, ...]]:
         """What the last successful `fill` brought."""
         filled = min(self._count.value, self._entries) * self._struct.size
-        return self._struct.iter_unpack(self._bytes.raw[:filled])
+        return self._struct.iter_unpack(bytes(memoryview(self._bytes)[:filled]))
 
     def _grow(self, needed: int) -> None:
         wanted = max(needed, self._entries)

@@ -14,7 +14,7 @@ import pynvml
 
 from submeter.backends.nvml import calls, codes
 from submeter.backends.nvml.codes import Fault
-from submeter.backends.nvml.library import Session
+from submeter.backends.nvml.library import Function, Session
 
 SCOPE_GPU: Final = 0
 SCOPE_MODULE: Final = 1
@@ -88,6 +88,7 @@ class FieldBatch:
         self.count = c_int(len(self.fields))
         self.address = addressof(self.array)
         self.pointer = c_void_p(self.address)
+        self._asked: tuple[Session, Function] | None = None
         self.types = tuple(types or (_UNSIGNED_64,) * len(self.fields))
         self.quick = Struct("=" + "".join(_QUICK_HEAD + _FORMATS[kind] for kind in self.types))
         """Timestamp, state and value of each field; the values are right where each state is the
@@ -95,10 +96,12 @@ class FieldBatch:
 
     def read(self, session: Session, handle: Any) -> list[FieldValue]:
         """Asks and decodes whatever comes. Raises Fault where the call as a whole failed."""
-        function = session.function(calls.FIELD_VALUES)
-        if function is None:
-            raise Fault(calls.FIELD_VALUES, codes.FUNCTION_NOT_FOUND)
-        number = session.call(function, handle, self.count, self.pointer)
+        if self._asked is None or self._asked[0] is not session:
+            function = session.function(calls.FIELD_VALUES)
+            if function is None:
+                raise Fault(calls.FIELD_VALUES, codes.FUNCTION_NOT_FOUND)
+            self._asked = session, function
+        number = session.call(self._asked[1], handle, self.count, self.pointer)
         if number:
             raise Fault(calls.FIELD_VALUES, number)
         return self.decode()

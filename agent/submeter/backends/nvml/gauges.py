@@ -1,11 +1,10 @@
 """The slow signals of one GPU: utilisation and memory every second, the rest every ten."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from ctypes import Array, byref, c_uint32, c_uint64
-from typing import Any, Final
+from ctypes import Array, byref, c_int32, c_uint32, c_uint64
+from typing import Final
 
-from submeter.backends.nvml import calls, codes
+from submeter.backends.nvml import calls
 from submeter.backends.nvml.codes import LOST, Fault, explain
 from submeter.backends.nvml.fields import (
     FIELD_LIMIT_CURRENT,
@@ -15,9 +14,7 @@ from submeter.backends.nvml.fields import (
     FieldBatch,
     is_blank,
 )
-from submeter.backends.nvml.library import Function
 from submeter.backends.nvml.questions import NEW_TEMPERATURE, Questions
-from submeter.errors import ReadFailed
 from submeter.model import Activity, Gauges
 
 UTILISATION: Final = "utilisation"
@@ -46,6 +43,10 @@ _MEMORY_TEMPERATURES_C: Final = range(1, 151)
 _LIMITS_MW: Final = range(1, 10_000_001)  # whole superchips may be set to some kilowatts
 _COUNTERS: Final = range(0x7FFFFFFFFFFFFFF0)
 _CORE_SENSOR: Final = 0  # NVML_TEMPERATURE_GPU
+_TEMPERATURE_CALL: Final = "nvmlDeviceGetTemperatureV"
+_TEMPERATURE_V1: Final = 0x0100000C  # nvmlTemperature_v1; _t: version, sensor, °C
+_CLOCK_CALL: Final = "nvmlDeviceGetClockInfo"
+_PERCENTS: Final = range(101)
 _LIMIT_CALL: Final = "nvmlDeviceGetEnforcedPowerLimit"
 _RATES_CALL: Final = "nvmlDeviceGetUtilizationRates"
 _MEMORY_CALL: Final = "nvmlDeviceGetMemoryInfo"
@@ -55,8 +56,7 @@ _MEMORY_WORDS: Final = 3  # nvmlMemory_t: total, free, used
 
 
 class ActivityReader:
-    """Utilisation and used memory, two cheap calls. Made every second for each GPU: hence without
-    the binding's wrappers, which cost three times the calls."""
+    """Utilisation and used memory, two cheap calls."""
 
     def __init__(self, questions: Questions) -> None:
         self._questions = questions
@@ -88,31 +88,15 @@ class ActivityReader:
 
     def read(self, now_ns: int) -> Activity:
         """Raises Fault where the GPU is lost."""
-        sane = self._questions.sane
+        asked, sane = self._questions.asked, self._questions.sane
         percent, used = None, None
-        if self._asked(UTILISATION, _RATES_CALL, self._rates_function, self._rates):
-            percent = sane(_RATES_CALL, self._rates[0], range(101))
+        if asked(UTILISATION, _RATES_CALL, self._rates_function, self._rates):
+            percent = sane(_RATES_CALL, self._rates[0], _PERCENTS)
         memory = self._memory
-        if self._asked(MEMORY, _MEMORY_CALL, self._memory_function, memory):
+        if asked(MEMORY, _MEMORY_CALL, self._memory_function, memory):
             total = memory[1 if len(memory) == _MEMORY_V2_WORDS else 0]
             used = sane(_MEMORY_CALL, memory[-1], range(total + 1))
         return Activity(now_ns, percent, used)
-
-    def _asked(
-        self, capability: str, name: str, function: Function | None, into: Array[Any]
-    ) -> bool:
-        """Whether there is an answer. Raises Fault where the GPU is lost."""
-        questions = self._questions
-        if questions.refused(capability):
-            return False
-        code = codes.FUNCTION_NOT_FOUND
-        if function is not None:
-            code = questions.call(name, function, questions.handle, byref(into))
-        if not code:
-            return True
-        with suppress(ReadFailed):  # counted
-            questions.absorb(capability, Fault(name, code))
-        return False
 
 
 class GaugeReader:
@@ -122,6 +106,11 @@ class GaugeReader:
         """``fields`` are those of `GAUGE_FIELDS` that the board has."""
         self._questions = questions
         self._batch = FieldBatch(fields) if fields else None
+        function = questions.session.function
+        self._temperature_function = function(_TEMPERATURE_CALL)
+        self._temperature = (c_int32 * 3)(_TEMPERATURE_V1, _CORE_SENSOR)
+        self._clock_function = function(_CLOCK_CALL)
+        self._mhz = c_uint32()
 
     def read(self, now_ns: int) -> Gauges:
         """Raises Fault where the GPU is lost."""
@@ -170,11 +159,12 @@ class GaugeReader:
         self._questions.tally.failed(calls.GAUGE_FIELDS, fault.code.name)
 
     def _core_temperature(self) -> int | None:
-        ask = self._questions.ask
-        celsius = ask(NEW_TEMPERATURE, "nvmlDeviceGetTemperatureV", _CORE_SENSOR)
-        if celsius is None:
-            celsius = ask(CORE_TEMPERATURE, "nvmlDeviceGetTemperature", _CORE_SENSOR)
-        return self._questions.sane("nvmlDeviceGetTemperature", celsius, _TEMPERATURES_C)
+        questions, into = self._questions, self._temperature
+        if questions.asked(NEW_TEMPERATURE, _TEMPERATURE_CALL, self._temperature_function, into):
+            celsius: int | None = into[2]
+        else:
+            celsius = questions.ask(CORE_TEMPERATURE, "nvmlDeviceGetTemperature", _CORE_SENSOR)
+        return questions.sane("nvmlDeviceGetTemperature", celsius, _TEMPERATURES_C)
 
     def _enforced_limit(self) -> int | None:
         """For drivers whose fields have no limit, before 535."""
@@ -182,9 +172,11 @@ class GaugeReader:
         return self._questions.sane(_LIMIT_CALL, limit_mw, _LIMITS_MW)
 
     def _clocks(self) -> Iterator[tuple[str, int]]:
+        questions, function, into = self._questions, self._clock_function, self._mhz
         for name, number in CLOCKS:
-            mhz = self._questions.ask(f"{name} clock", "nvmlDeviceGetClockInfo", number)
-            mhz = self._questions.sane("nvmlDeviceGetClockInfo", mhz, _CLOCKS_MHZ)
+            if not questions.asked(f"{name} clock", _CLOCK_CALL, function, number, byref(into)):
+                continue
+            mhz = questions.sane(_CLOCK_CALL, into.value, _CLOCKS_MHZ)
             if mhz is not None:
                 yield name, mhz * _HZ_PER_MHZ
 

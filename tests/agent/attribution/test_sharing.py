@@ -5,6 +5,8 @@ from random import Random
 import pytest
 
 from submeter.attribution import Party, Programs, Sharing
+from submeter.attribution.learnt import PRIOR_SD, UNKNOWN_FLOOR, Prior, Weights
+from submeter.attribution.sharing import _Rates, _Seats
 from submeter.model import Floors, Owner, Phase, ProcessKey
 
 TRAINER = Owner(Phase.TRAINING, "train")
@@ -120,3 +122,96 @@ def test_who_is_always_there_is_not_silently_taken_for_the_floor(
         true += WATTS[TRAINER] * constant
     error = sharing.standard_errors(now=True)[TRAINER, ""] / 1e6
     assert abs(booked - true) < 2 * error
+
+
+def test_a_floor_in_milliwatts_is_known_to_three_watts(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[float, Prior, bool]] = []
+
+    def together(_used: object, watts: float, floor: Prior, *, exact: bool) -> bool:
+        seen.append((watts, floor, exact))
+        return False
+
+    sharing = Sharing()
+    monkeypatch.setattr(sharing._learner, "together", together)
+    sharing.together({key(1): 0.5}, 200.0, Floors(60_500, 20_000))
+    sharing.together({key(1): 0.5}, -5.0, None, exact=True)
+    assert seen == [(200.0, Prior(80.5, 3.0), False), (0.0, UNKNOWN_FLOOR, True)]
+
+
+def test_programs_are_remembered_by_board_and_kind_the_newest_thousand() -> None:
+    programs = Programs()
+    programs.remember("H100", TRAINER, 400.0, 200.0)
+    assert programs.prior("H100", TRAINER) == Prior(400.0, 200.0)
+    programs.remember("H100", TRAINER, 400.0, 1.0)  # the next run is another one
+    assert programs.prior("H100", TRAINER) == Prior(400.0, 120.0)
+    assert programs.prior("H100", TRAINER._replace(user="eve")) == Prior(400.0, 120.0)
+    assert programs.prior("H100", Owner(Phase.INFERENCE, "train")) is None
+    programs.remember("H100", Owner(Phase.TRAINING), 400.0, 1.0)
+    assert programs.prior("H100", Owner(Phase.TRAINING)) is None
+    for number in range(1_023):
+        programs.remember("H100", Owner(Phase.OTHER, f"p{number}"), 1.0, 1.0)
+    programs.remember("H100", TRAINER, 410.0, 1.0)  # again: it is the newest now
+    programs.remember("H100", SERVER, 90.0, 1.0)
+    assert programs.prior("H100", TRAINER) == Prior(410.0, 123.0)
+    assert programs.prior("H100", Owner(Phase.OTHER, "p0")) is None
+    assert programs.prior("H100", Owner(Phase.OTHER, "p1")) is not None
+
+
+def test_rates_are_learnt_watts_or_what_is_common() -> None:
+    seats = _Seats()
+    a, b, stranger = (seats.number(Party(one, TRAINER)) for one in (key(1), key(2), key(3)))
+    assert (a, b, stranger) == (0, 1, 2)
+    assert seats.number(Party(key(1), TRAINER)) == a
+    other_labels = seats.number(Party(key(1), SERVER))
+    nothing = _Rates(None, seats)
+    assert [nothing.of(a), nothing.covariance(a, b)] == [1.0, 0.0]
+    assert nothing.covariance(a, a) == nothing.covariance(a, other_labels) == PRIOR_SD**2
+    assert (nothing.floor, nothing.exact) == (None, False)
+
+    def weights(*, learnt: bool) -> Weights[ProcessKey | None]:
+        return Weights(
+            (key(1), key(2)),
+            (450.0, 0.0),
+            ((9.0, 2.0), (2.0, 16.0)),
+            *(250.0, learnt, Prior(70.0, 3.0), True, {key(1): 0, key(2): 1}),
+        )
+
+    rates = _Rates(weights(learnt=True), seats)
+    assert [rates.of(seat) for seat in (a, b, stranger)] == [450.0, 1e-9, 250.0]
+    assert [rates.covariance(a, a), rates.covariance(a, b)] == [9.0, 2.0]
+    assert rates.covariance(stranger, stranger) == pytest.approx((PRIOR_SD * 250) ** 2)
+    assert rates.covariance(a, stranger) == rates.covariance(stranger, b) == 0.0
+    assert rates.whose(other_labels) == key(1)
+    assert (rates.floor, rates.exact) == (Prior(70.0, 3.0), True)
+    # not learnt: how far from the common slope they seem to be is an error, too
+    unlearnt = _Rates(weights(learnt=False), seats)
+    assert unlearnt.of(a) == 250.0
+    assert unlearnt.covariance(a, a) == 9.0 + 200.0**2
+    assert unlearnt.covariance(a, b) == 2.0 - 200.0 * 250.0
+    seats.leave(a)
+    assert seats.number(Party(key(1), TRAINER)) == 4, "a number is never used again"
+
+
+def test_errors_are_found_out_half_a_minute_after_the_first_was_booked(
+    holders: dict[ProcessKey, Owner],
+) -> None:
+    sharing = Sharing()
+    sharing.present(holders)
+    parties = {Party(one, owner): 0.3 for one, owner in holders.items()}
+    found = []
+    for second in range(1, 60):
+        sharing.allot(parties, 10**8, 1.0)
+        if sharing.standard_errors():
+            found.append(second)
+    assert 30 <= found[0] <= 33
+    assert found == list(range(found[0], 60))
+
+
+def test_the_errors_of_one_owner_are_of_all_his_processes_together() -> None:
+    """Two that are one owner's, sharing with nobody else: no error, whoever of them it was."""
+    sharing = Sharing()
+    both = {key(1): TRAINER, key(2): TRAINER}
+    sharing.present(both)
+    for _ in range(100):
+        sharing.allot({Party(one, TRAINER): 0.3 for one in both}, 10**8, 1.0)
+    assert sharing.standard_errors(now=True) == {(TRAINER, ""): 0}

@@ -1,0 +1,104 @@
+"""How late SM times are: found where both move together, and no sooner than it is sure."""
+
+import random
+
+import pytest
+
+from submeter.attribution.delay import LONGEST, Delay
+
+KEYS = ("a", "b")
+
+
+def fed(delay: Delay[str], seconds: int, late: int, seed: int = 1) -> list[int]:
+    """Feeds it; gives the seconds after which it changed its mind."""
+    dice = random.Random(seed)
+    shares: list[dict[str, float]] = []
+    changed = []
+    for second in range(seconds):
+        shares.append({key: dice.random() for key in KEYS})
+        power = 300 * shares[-1]["a"] + 100 * shares[-1]["b"]
+        delay.watts(shares[max(second - late, 0)], power)
+        if delay.changed():
+            changed.append(second)
+    return changed
+
+
+@pytest.mark.parametrize("late", range(LONGEST + 1))
+def test_it_is_found_at_the_first_look_and_stays(late: int) -> None:
+    delay: Delay[str] = Delay()
+    # compared are seconds that have three before them; the first look is after two minutes of it
+    assert fed(delay, 400, late) == ([LONGEST + 119] if late else [])
+    assert delay.seconds == late
+
+
+def test_power_is_paired_with_the_shares_that_come_late() -> None:
+    delay: Delay[str] = Delay()
+    assert [delay.watts({"a": 0.5}, float(watts)) for watts in range(6)] == [0, 1, 2, 3, 4, 5]
+    delay.seconds = 2
+    assert delay.watts({"a": 0.5}, 6.0) == 4.0
+    delay.interrupt()
+    found = [delay.watts({"a": 0.5}, float(watts)) for watts in range(10, 16)]
+    assert found == [None, None, None, 11.0, 12.0, 13.0]
+
+
+def test_what_nobody_caused_is_no_delay() -> None:
+    for seed in range(5):
+        dice = random.Random(seed)
+        delay: Delay[str] = Delay()
+        for _ in range(700):
+            delay.watts({key: dice.random() for key in KEYS}, 100 * dice.random())
+            assert not delay.changed()
+    still: Delay[str] = Delay()
+    for _ in range(200):
+        still.watts({"a": 0.5}, 100.0)
+        assert not still.changed()
+
+
+def test_a_driver_that_changes_its_mind_is_followed_for_an_hour() -> None:
+    delay: Delay[str] = Delay()
+    fed(delay, 3_000, 1)
+    assert delay.seconds == 1
+    changed = fed(delay, 600, 3, seed=2)
+    assert len(changed) == 1
+    assert delay.seconds == 3
+    fed(delay, 3_000, 0, seed=3)
+    seen = delay.seconds
+    fed(delay, 3_000, 3 - seen, seed=4)
+    assert delay.seconds == seen, "known for an hour, it stays"
+
+
+def test_eight_tell_it_and_who_has_gone_makes_room() -> None:
+    delay: Delay[str] = Delay()
+    many = {f"p{number}": 0.1 for number in range(12)}
+    for _ in range(5):
+        delay.watts(many, 100.0)
+    known = delay._mean, delay._square, delay._products
+    assert [len(table) for table in known] == [8, 8, 8]
+    delay.forget("p3")
+    delay.forget("nobody")
+    assert [len(table) for table in known] == [7, 7, 7]
+    delay.watts(many, 100.0)
+    assert [len(table) for table in known] == [8, 8, 8]
+
+
+def test_together_is_told_by_the_square_of_the_correlation() -> None:
+    """Over the first minutes, in which all seconds count the same: R = n·Σ r²."""
+    dice = random.Random(7)
+    delay: Delay[str] = Delay()
+    shares, powers = [], []
+    for _ in range(500 + LONGEST):
+        shares.append({key: dice.random() for key in KEYS})
+        powers.append(100 * dice.random() + 50 * shares[-1]["a"])
+        delay.watts(shares[-1], powers[-1])
+
+    def correlation(key: str, seconds: int) -> float:
+        x = [share[key] for share in shares[LONGEST:]]
+        y = powers[LONGEST - seconds : len(powers) - seconds]
+        mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+        xy = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+        xx, yy = sum((a - mean_x) ** 2 for a in x), sum((b - mean_y) ** 2 for b in y)
+        return xy / float(xx * yy) ** 0.5
+
+    for seconds in range(LONGEST + 1):
+        expected = 500 * sum(correlation(key, seconds) ** 2 for key in KEYS)
+        assert delay._score(seconds) == pytest.approx(expected, rel=0.15, abs=1.0)

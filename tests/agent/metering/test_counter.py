@@ -98,3 +98,121 @@ def test_what_is_suspect_is_not_booked_and_takes_nothing_off() -> None:
         assert counter.advance(2 * 10**9, value_uj) == 0
         ((_, suspect_uj),) = counter.take_faults().suspect_uj
         assert suspect_uj == (value_uj - 10**13 if value_uj > 10**13 else value_uj)
+
+
+@pytest.mark.parametrize("odd_first", [False, True])
+def test_the_bucket_is_filled_by_time_and_emptied_by_what_is_booked(odd_first: bool) -> None:
+    """1 kW is believed, and 350 ms of it at once: whichever way a value is looked at, what may be
+    booked until then is the same."""
+    made, value_uj = counter(), 10**12
+    if odd_first:
+        made.advance(1, value_uj - UJ_PER_J)  # jitter: from here on every rule is gone through
+    full = BURST_UJ * PJ_PER_UJ
+
+    def left() -> int:
+        state = made.state()
+        assert state is not None
+        return state.bucket_pj
+
+    assert left() == full
+    value_uj += 100 * UJ_PER_J
+    assert made.advance(50 * NS_PER_MS, value_uj) == 100 * UJ_PER_J
+    assert left() == full - 50 * UJ_PER_J * PJ_PER_UJ
+    value_uj += UJ_PER_J
+    assert made.advance(60 * NS_PER_MS, value_uj) == UJ_PER_J
+    assert left() == full - 41 * UJ_PER_J * PJ_PER_UJ
+    value_uj += UJ_PER_J
+    made.advance(NS_PER_S, value_uj)
+    assert left() == full, "never more than it holds"
+    assert made.since_ns == 60 * NS_PER_MS
+
+
+def test_what_is_pending_is_known_until_it_is_taken() -> None:
+    made = counter()
+    assert not made.pending
+    made.advance(NS_PER_S, 10**15)
+    assert made.pending
+    made.take_faults()
+    assert not made.pending
+    state = made.state()
+    assert state is not None
+    rebooted = Counter(KW, 100 * NS_PER_MS)
+    rebooted.resume_rebooted(state, 5)
+    assert rebooted.pending, "whether it began anew is not known before its first value"
+    rebooted.advance(NS_PER_S, UJ_PER_J)
+    assert rebooted.take_faults().resets == 1
+    assert not rebooted.pending
+
+
+def test_after_a_reboot_a_counter_may_stand_where_it_stood() -> None:
+    """A machine that was off for a minute, and a board that kept its count and used nothing."""
+    before = counter(5 * 10**12)
+    state = before.state()
+    assert state is not None
+    made = Counter(KW, 100 * NS_PER_MS)
+    made.resume_rebooted(state, 60 * NS_PER_S)
+    assert made.raw_uj is None
+    assert made.advance(NS_PER_S, 5 * 10**12) == 0
+    assert made.take_faults() == ((), 0, 0)
+    assert made.epoch == 0
+    assert made.since_ns == -60 * NS_PER_S
+    assert made.advance(2 * NS_PER_S, 5 * 10**12 + UJ_PER_J) == UJ_PER_J
+
+
+def test_at_most_four_values_that_it_left_are_remembered() -> None:
+    made = counter()
+    for number in range(6):
+        made.advance((number + 1) * NS_PER_S, 10**13 + number * 10**12)
+    state = made.state()
+    assert state is not None
+    assert [mark[0] for mark in state.marks] == [10**13 + number * 10**12 for number in range(1, 5)]
+    assert [mark[1] for mark in state.marks] == [NS_PER_S * (number + 1) for number in range(1, 5)]
+
+
+def test_a_mark_is_returned_to_for_ten_minutes_and_not_a_moment_longer() -> None:
+    for late_ns, gained_uj in ((0, 5 * UJ_PER_J), (1, 0)):
+        made = counter()
+        made.advance(NS_PER_S, 10**15)  # left at 0 ns
+        value_uj = 10**12 + 5 * UJ_PER_J
+        assert made.advance(600 * NS_PER_S + late_ns, value_uj) == gained_uj
+        faults = made.take_faults()
+        assert faults.resets == (1 if late_ns else 0)
+
+
+def test_a_state_is_resumed_as_it_was_and_its_bucket_within_bounds() -> None:
+    odd = counter()
+    odd.advance(NS_PER_S, 10**12 + 7 * UJ_PER_J)
+    odd.bridge(3)
+    odd.advance(2 * NS_PER_S, 200 * UJ_PER_J)
+    odd.take_faults()
+    state = odd.state()
+    assert state is not None
+    again = Counter(KW, 100 * NS_PER_MS)
+    again.resume(state)
+    assert again.state() == state
+    assert again.since_ns == again.at_ns == 2 * NS_PER_S
+    for value_uj in (10**12 + 20 * UJ_PER_J, 10**12 + 30 * UJ_PER_J):
+        assert odd.advance(3 * NS_PER_S, value_uj) == again.advance(3 * NS_PER_S, value_uj)
+    assert again.state() == odd.state()
+    for stored, kept in ((-5, 0), (1 << 70, BURST_UJ * PJ_PER_UJ)):
+        again.resume(state._replace(bucket_pj=stored))
+        resumed = again.state()
+        assert resumed is not None
+        assert resumed.bucket_pj == kept
+
+
+def test_a_fresh_one_has_nothing_to_say() -> None:
+    made = Counter(KW, 100 * NS_PER_MS)
+    assert made.state() is None
+    assert (made.raw_uj, made.epoch, made.at_ns, made.since_ns) == (None, 0, 0, 0)
+    made.advance(7, 10**12)
+    state = made.state()
+    assert state == (10**12, 10**12, 7, BURST_UJ * PJ_PER_UJ, 0, 0, 0, 0, ())
+
+
+def test_the_bound_is_the_same_where_every_rule_is_gone_through() -> None:
+    bound_uj = BURST_UJ + 1_000 * UJ_PER_J
+    for more_uj, booked_uj in ((0, bound_uj), (1, 0)):
+        made = counter()
+        assert made.advance(1, 10**12 - UJ_PER_J) == 0
+        assert made.advance(NS_PER_S, 10**12 + bound_uj + more_uj) == booked_uj

@@ -99,3 +99,38 @@ def test_the_lag_of_the_average_is_no_disagreement(before_w: int, after_w: int) 
     assert rough is not None
     assert abs(ratio - 1_000_000) < 20_000
     assert abs(ratio - 1_000_000) < abs(rough - 1_000_000)
+
+
+def test_fifty_joules_are_enough_and_not_a_microjoule_less() -> None:
+    for uj, ppm in ((50 * UJ_PER_J, 2_000_000), (50 * UJ_PER_J - 1, None)):
+        check = CrossCheck()
+        check.add(replace(second(0, 0, 0), end_ns=30 * NS_PER_S, counter_uj=uj, integral_uj=2 * uj))
+        assert check.ppm() == ppm
+    short = CrossCheck()
+    short.add(replace(second(0, 100, 100), end_ns=30 * NS_PER_S - 1))
+    assert short.ppm() is None
+
+
+def test_a_sliver_has_no_power_to_compare() -> None:
+    for end_ns, ppm in ((NS_PER_MS, 1_500_000), (NS_PER_MS - 1, 1_000_000)):
+        check = CrossCheck()
+        check.add(replace(second(0, 100, 100), end_ns=60 * NS_PER_S))
+        check.add(replace(second(0, 100, 200), end_ns=end_ns))
+        assert check.ppm() == ppm
+
+
+@pytest.mark.parametrize("lag_ms", [0, 500])
+def test_the_window_slides_second_by_second(lag_ms: int) -> None:
+    """Against the plain definition: the newest intervals that are not more than the window."""
+    check = CrossCheck(window_ns=40 * NS_PER_S, lag_ns=lag_ms * NS_PER_MS)
+    kept: list[tuple[int, int]] = []
+    for number in range(300):
+        counter_j, integral_j = 20 + number * 7 % 31, 20 + number * 11 % 37
+        check.add(second(number, counter_j, integral_j))
+        kept = [*kept, (counter_j, integral_j)][-40:]
+        if len(kept) < 30:
+            assert check.ppm() is None
+            continue
+        rise_w = kept[-1][0] - kept[0][0]
+        integral_uj = sum(each for _, each in kept) * UJ_PER_J + rise_w * lag_ms * 1_000
+        assert check.ppm() == integral_uj * 1_000_000 // (sum(each for each, _ in kept) * UJ_PER_J)

@@ -488,3 +488,123 @@ class TestCrossCheckFigures:
         for second in (2, 5):
             meter.observe(reading(second * S, second * 100 * JOULE, 300 * WATTS))
         assert meter.close(6 * S)[0].integral_uj is None
+
+
+class TestBounds:
+    """Each bound where it is: at it, and a nanosecond or a microjoule beyond."""
+
+    @pytest.mark.parametrize(("more_ns", "observed"), [(0, True), (1, False)])
+    @pytest.mark.parametrize(("refresh_ns", "gap_ns"), [(TICK, 5 * S), (2 * S, 6 * S)])
+    def test_a_silence_of_five_seconds_or_three_refreshes_is_watched(
+        self, more_ns: int, observed: bool, refresh_ns: int, gap_ns: int
+    ) -> None:
+        meter = Meter("GPU-1", EnergySource.COUNTER, 700 * WATTS, refresh_ns)
+        meter.observe(reading(S, 0))
+        meter.observe(reading(S + gap_ns + more_ns, 100 * JOULE))
+        intervals = meter.close(S + gap_ns + more_ns)
+        assert [i.observed for i in intervals if i.energy_uj] == [observed]
+        silent = Meter("GPU-1", EnergySource.COUNTER, 700 * WATTS, refresh_ns)
+        silent.observe(reading(S, 0))
+        assert silent.close(S + gap_ns + more_ns)[-1].observed is observed
+
+    @pytest.mark.parametrize(("more_ns", "joined"), [(0, True), (1, False)])
+    @pytest.mark.parametrize(("refresh_ns", "join_ns"), [(TICK, 2 * S), (S, 3 * S)])
+    def test_points_of_power_two_seconds_or_three_refreshes_apart_are_joined(
+        self, more_ns: int, joined: bool, refresh_ns: int, join_ns: int
+    ) -> None:
+        meter = Meter("GPU-1", EnergySource.INSTANT, 700 * WATTS, refresh_ns)
+        for at_ns in (S, S + join_ns + more_ns):
+            meter.observe(reading(at_ns, None, 100 * WATTS))
+        intervals = meter.close(S + join_ns + more_ns)
+        assert energy(intervals) == (join_ns // S * 100 * JOULE if joined else 0)
+        gap = {} if joined else {UnmeteredReason.GAP: join_ns + more_ns}
+        assert unmetered(intervals) == gap
+
+    @pytest.mark.parametrize(("more_ns", "missing_ns"), [(0, 0), (1, 60 * S + 1)])
+    def test_a_counter_may_be_silent_for_a_minute(self, more_ns: int, missing_ns: int) -> None:
+        meter = fed(counter_meter(), [(1, 0)])
+        intervals = meter.close(61 * S + more_ns)
+        assert unmetered(intervals).get(UnmeteredReason.GAP, 0) == missing_ns
+
+    @pytest.mark.parametrize(("last_mw", "stalls"), [(4_000, 0), (4_001, 1)])
+    def test_a_counter_that_stands_while_fifty_joules_are_drawn_has_not_stalled(
+        self, last_mw: int, stalls: int
+    ) -> None:
+        """4 W for 12.5 s, and half a milliwatt-second more."""
+        meter = counter_meter()
+        for step in range(11):
+            power_mw = last_mw if step == 10 else 4_000
+            meter.observe(reading(S + step * 1_250 * NS_PER_MS, LIFETIME, power_mw))
+        intervals = meter.close(14 * S)
+        assert sum(interval.stalls for interval in intervals) == stalls
+        assert energy(intervals) == (50_000_625 if stalls else 0)
+
+    @pytest.mark.parametrize(("refresh_ns", "stall_ns"), [(TICK, 10 * S), (4 * S, 12 * S)])
+    def test_nor_one_that_stands_for_ten_seconds_or_three_refreshes(
+        self, refresh_ns: int, stall_ns: int
+    ) -> None:
+        for more_ns, source in ((0, EnergySource.COUNTER), (1, EnergySource.INSTANT)):
+            meter = Meter("GPU-1", EnergySource.COUNTER, 700 * WATTS, refresh_ns)
+            for second in range(stall_ns // S):
+                meter.observe(reading(S + second * S, LIFETIME, 300 * WATTS))
+            meter.observe(reading(S + stall_ns + more_ns, LIFETIME, 300 * WATTS))
+            assert meter.source is source
+
+    def test_without_a_known_limit_two_kilowatts_and_headroom_are_believed(self) -> None:
+        for power_mw, peak in ((4_000_000, 4_000_000), (4_000_001, None)):
+            meter = Meter("GPU-1", EnergySource.INSTANT, None, TICK)
+            meter.observe(reading(S, None, power_mw))
+            assert meter.close(2 * S)[0].power_max_mw == peak
+
+
+class TestWhyItIsNotKnown:
+    def test_who_was_lost_before_anything_was_read_is_not_lost_any_more(self) -> None:
+        meter = Meter("GPU-1", EnergySource.INSTANT, 700 * WATTS, TICK)
+        meter.lost(S // 2)
+        assert meter.close(S) == ()
+        for second in (1, 5):
+            meter.observe(reading(second * S, None, 300 * WATTS))
+        assert unmetered(meter.close(6 * S)) == {UnmeteredReason.GAP: 4 * S}
+
+    def test_who_came_back_is_not_lost_any_more(self) -> None:
+        meter = fed(counter_meter(), [(1, LIFETIME)])
+        meter.lost(2 * S)
+        fed(meter, [(3, LIFETIME + JOULE)])
+        meter.close(4 * S)
+        assert unmetered(meter.close(103 * S)) == {UnmeteredReason.GAP: 100 * S}
+
+    def test_a_reset_and_the_seconds_before_it_are_counted_once(self) -> None:
+        meter = fed(counter_meter(), [(1, LIFETIME)])
+        first = [meter.close(second * S) for second in range(2, 100)]
+        fed(meter, [(100, 5_000 * JOULE)])
+        intervals = [i for done in first for i in done] + list(meter.close(101 * S))
+        # those that were counted as they passed are not counted again
+        assert sum(unmetered(intervals).values()) == 99 * S
+        assert unmetered(intervals) == {UnmeteredReason.GAP: 98 * S, UnmeteredReason.RESET: S}
+
+
+class TestState:
+    def test_it_says_from_where_another_meter_goes_on(self) -> None:
+        meter = fed(counter_meter(), [(1, LIFETIME), (1.9, LIFETIME + JOULE)])
+        (interval,) = meter.close(2 * S)
+        state = interval.state
+        assert state is not None
+        assert state[:3] == (2 * S, 1_900_000_000, 1_900_000_000)
+        assert state.counter is not None
+        assert (state.counter.raw_uj, state.counter.at_ns) == (LIFETIME + JOULE, 1_900_000_000)
+        assert meter.counter_uj == LIFETIME + JOULE
+        # where seconds were counted as unmetered, what is known ends there
+        later = [meter.close(second * S) for second in (70, 71)]
+        last = later[-1][-1].state
+        assert last is not None
+        assert last[:3] == (71 * S, 1_900_000_000, 71 * S)
+
+    def test_of_energy_that_is_booked_for_the_next_interval_it_says_nothing(self) -> None:
+        meter = fed(counter_meter(), [(1, LIFETIME)])
+        meter.close(2 * S)
+        fed(meter, [(2.5, LIFETIME + JOULE)])
+        intervals = meter.close(2 * S)  # a boundary that was before that reading
+        assert intervals == ()
+        (interval,) = meter.close(3 * S)
+        assert interval.state is not None
+        assert interval.energy_uj == JOULE

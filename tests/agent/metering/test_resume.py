@@ -195,3 +195,52 @@ def test_where_no_agent_was_before_none_was_down(energy_uj: int | None) -> None:
     for second in (1, 2):
         made.observe(reading(second * S, energy_uj, 50_000))
     assert [interval.agent_down for interval in made.close(2 * S)] == [False]
+
+
+@pytest.mark.fault("F68")
+def test_after_a_return_to_an_earlier_moment_a_moments_worth_is_booked() -> None:
+    made = meter()
+    assert resume(made, checkpoint(5_000 * S), "this", 1_000 * S, WALL)
+    made.observe(reading(1_001 * S, BASE + 1_000 * UJ_PER_J))  # in a second, at 700 W and twice
+    done = made.close(1_002 * S)
+    assert sum(each.energy_uj for each in done) == 1_000 * UJ_PER_J
+    assert done[0].start_ns == 1_000 * S
+
+
+def test_after_a_reboot_the_time_since_is_the_agents_absence_from_zero_on() -> None:
+    made = meter()
+    state = checkpoint(10**6 * S, boot_id="before")
+    assert resume(made, state, "this", 100 * S, WALL) == (
+        "the machine was restarted, 0 s after the last agent by the wall clock, 100 s ago"
+    )
+    (waiting,) = made.close(101 * S)
+    assert (waiting.start_ns, waiting.end_ns) == (0, 101 * S)
+    assert (waiting.agent_down, waiting.observed, waiting.energy_uj) == (True, False, 0)
+    assert waiting.state is None, "its energy is yet to be found out"
+
+
+@pytest.mark.parametrize(
+    ("last_s", "now_s", "before_s"),
+    [(0, 100, 40), (0, 59, 0), (-(1 << 30), 100, 0)],  # a clock that was set back, one never set
+)
+def test_how_long_before_the_boot_it_was_is_said_by_clocks_that_are_set(
+    last_s: int, now_s: int, before_s: int
+) -> None:
+    made = meter()
+    before = checkpoint(10**6 * S, boot_id="before")._replace(wall_ns=WALL + last_s * S)
+    said = resume(made, before, "this", 60 * S, WALL + now_s * S)
+    assert said.startswith(f"the machine was restarted, {before_s} s after")
+    assert said.endswith(", 60 s ago")
+
+
+def test_the_first_moment_of_2025_is_a_clock_that_is_set() -> None:
+    set_ns = 1_735_689_600 * S
+    for last_ns, now_ns, before_s in (
+        (set_ns, set_ns + 100 * S, 40),
+        (set_ns - 1, set_ns + 100 * S, 0),
+        (set_ns - 200 * S, set_ns - 100 * S, 0),
+    ):
+        before = checkpoint(10**6 * S, boot_id="before")._replace(wall_ns=last_ns)
+        assert f", {before_s} s after" in resume(meter(), before, "this", 60 * S, now_ns)
+    assert resume(meter(), checkpoint(900 * S), "this", 900 * S + 1, WALL) == "no agent for 0 s"
+    assert resume(meter(), checkpoint(900 * S), "this", 902 * S, WALL) == "no agent for 2 s"

@@ -1,5 +1,6 @@
 """How late SM times are: found where both move together, and no sooner than it is sure."""
 
+import math
 import random
 
 import pytest
@@ -97,7 +98,7 @@ def test_together_is_told_by_the_square_of_the_correlation() -> None:
         mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
         xy = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
         xx, yy = sum((a - mean_x) ** 2 for a in x), sum((b - mean_y) ** 2 for b in y)
-        return xy / float(xx * yy) ** 0.5
+        return xy / math.sqrt(xx * yy)
 
     for seconds in range(LONGEST + 1):
         expected = 500 * sum(correlation(key, seconds) ** 2 for key in KEYS)

@@ -170,10 +170,14 @@ def test_rates_are_learnt_watts_or_what_is_common() -> None:
 
     def weights(*, learnt: bool) -> Weights[ProcessKey | None]:
         return Weights(
-            (key(1), key(2)),
-            (450.0, 0.0),
-            ((9.0, 2.0), (2.0, 16.0)),
-            *(250.0, learnt, Prior(70.0, 3.0), True, {key(1): 0, key(2): 1}),
+            keys=(key(1), key(2)),
+            watts=(450.0, 0.0),
+            covariance=((9.0, 2.0), (2.0, 16.0)),
+            slope=250.0,
+            learnt=learnt,
+            floor=Prior(70.0, 3.0),
+            exact=True,
+            index={key(1): 0, key(2): 1},
         )
 
     rates = _Rates(weights(learnt=True), seats)

@@ -129,19 +129,21 @@ def test_the_bucket_is_filled_by_time_and_emptied_by_what_is_booked(odd_first: b
 
 def test_what_is_pending_is_known_until_it_is_taken() -> None:
     made = counter()
-    assert not made.pending
+    pending = [made.pending]
     made.advance(NS_PER_S, 10**15)
-    assert made.pending
+    pending.append(made.pending)
     made.take_faults()
-    assert not made.pending
+    pending.append(made.pending)
+    assert pending == [False, True, False]
     state = made.state()
     assert state is not None
     rebooted = Counter(KW, 100 * NS_PER_MS)
     rebooted.resume_rebooted(state, 5)
-    assert rebooted.pending, "whether it began anew is not known before its first value"
+    pending = [rebooted.pending]  # whether it began anew is not known before its first value
     rebooted.advance(NS_PER_S, UJ_PER_J)
     assert rebooted.take_faults().resets == 1
-    assert not rebooted.pending
+    pending.append(rebooted.pending)
+    assert pending == [True, False]
 
 
 def test_after_a_reboot_a_counter_may_stand_where_it_stood() -> None:

@@ -35,7 +35,7 @@ _SOURCES: Final = ROOT / "agent"
 _TOGETHER: Final = 2
 _OPTIONS: Final = (
     *("-x", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-m", "not slow"),
-    *("--timeout", "120"),  # a mutant that waits for ever is seen, too
+    *("--timeout", "300"),  # a mutant that waits for ever is seen, too
     *("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"),
 )
 _LEAST_CPU_S: Final = 30  # and one that never ends
@@ -136,7 +136,7 @@ def _recorded(room: str) -> list[Entry]:
             told.flush()
             os._exit(code)
         if _seen(os.waitpid(pid, 0)[1]):
-            sys.exit(f"the tests of {room} fail without any mistake")
+            sys.exit(f"the tests of {room} fail without any mistake: make test")
         told.seek(0)
         tests, modules = read(told.read())
     for name in modules:  # once, for all that will be forked

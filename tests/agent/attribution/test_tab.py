@@ -4,7 +4,7 @@ import pytest
 
 from submeter.attribution.learnt import Prior
 from submeter.attribution.steps import finished
-from submeter.attribution.tab import Tab
+from submeter.attribution.tab import Tab, _Chunk
 
 
 class Known:
@@ -129,3 +129,109 @@ def test_days_of_sharing_stay_a_few_chunks() -> None:
     assert tab.is_settled("c")
     tab.forget("a")
     assert tab.parties() == ["b"]
+
+
+class Rated:
+    """Rates of anybody, without errors."""
+
+    exact = True
+    floor: Prior | None = None
+
+    def __init__(self, **watts: float) -> None:
+        self.watts = watts
+
+    def of(self, party: str) -> float:
+        return self.watts[party]
+
+    def covariance(self, _one: str, _other: str) -> float:
+        return 0.0
+
+    def whose(self, party: str) -> str:
+        return party
+
+
+THIRDS = {"a": 0.3, "b": 0.3, "c": 0.3}
+
+
+def test_at_most_half_of_a_seconds_energy_is_booked_otherwise() -> None:
+    """a has been booked a third of what was more his: he is paid by the other two."""
+    equal, unlike = Rated(a=1, b=1, c=1), Rated(a=2, b=1, c=1)
+    tab: Tab[str] = Tab()
+    for _ in range(100):
+        tab.book(THIRDS, 1_200, 1.0, equal, pay=False)
+    tab.reprice(unlike)
+    # fair are 600, 300, 300; half of 1200 is 600 more for a, from b and c alike
+    assert tab.book(THIRDS, 1_200, 1.0, unlike, pay=True) == {"a": 1_200, "b": 0, "c": 0}
+    even: Tab[str] = Tab()
+    even.book(THIRDS, 1_200, 1.0, equal, pay=False)
+    even.reprice(unlike)
+    # of two seconds a should have 1200, has 400, and is due 800: 200 more than his fair 600
+    assert even.book(THIRDS, 1_200, 1.0, unlike, pay=True) == {"a": 800, "b": 200, "c": 200}
+
+
+def test_who_is_away_keeps_what_he_is_owed() -> None:
+    equal, unlike = Rated(a=1, b=1, c=1), Rated(a=2, b=1, c=1)
+    tab: Tab[str] = Tab()
+    tab.book(THIRDS, 1_200, 1.0, equal, pay=False)
+    tab.reprice(unlike)
+    two = {"b": 0.3, "c": 0.3}
+    assert tab.book(two, 1_200, 1.0, unlike, pay=True) == {"b": 600, "c": 600}
+    # the chunk as a whole: 2·0.6 s of a beside 0.9 s each of b and c
+    parts = tab.book(THIRDS, 1_200, 1.0, unlike, pay=True)
+    total_a = 400 + parts["a"]
+    assert total_a == pytest.approx(3_600 * 1.2 / 3.0, abs=1)
+
+
+def test_a_chunk_is_a_minute_and_sixty_four_are_kept() -> None:
+    rates = Rated(a=1, b=1)
+    tab: Tab[str] = Tab()
+    for _ in range(60):
+        tab.book(HALVES, 100, 1.0, rates, pay=False)
+    assert not tab._chunks
+    tab.book(HALVES, 100, 1.0, rates, pay=False)
+    assert [chunk.seconds for chunk in tab._chunks] == [60.0]
+    assert tab._open.seconds == 1.0
+    assert tab._settled == {"a": 3_000.0, "b": 3_000.0}
+    for _ in range(64 * 60):
+        tab.book(HALVES, 100, 1.0, rates, pay=False)
+    assert len(tab._chunks) == 64
+    assert tab._frozen == {"a": 3_000.0, "b": 3_000.0}
+    assert tab._settled == {"a": 65 * 3_000.0, "b": 65 * 3_000.0}
+    tab.reprice(Rated(a=3, b=1))
+    # what is frozen stays as it was
+    assert tab._settled == {"a": 3_000.0 + 64 * 4_500.0, "b": 3_000.0 + 64 * 1_500.0}
+
+
+def test_with_many_parties_fewer_chunks_are_kept() -> None:
+    names = [f"p{number}" for number in range(400)]
+    rates = Rated(**dict.fromkeys(names, 1.0))
+    tab: Tab[str] = Tab()
+    for minute in range(8):
+        for name in names[50 * minute : 50 * minute + 50]:
+            tab.book({name: 1.0}, 100, 61.0 / 50, rates, pay=False)
+    kept = {name for chunk in tab._chunks for name in chunk.sm_s}
+    assert 200 <= len(kept) <= 256
+    assert tab.is_settled("p0")
+    assert not tab.is_settled("p399")
+    tab.forget("p0")
+    assert "p0" not in tab.parties()
+    assert len(tab.parties()) == 399
+
+
+def test_the_debt_of_one_who_is_settled_is_his_error() -> None:
+    tab: Tab[str] = Tab()
+    tab._settled, tab._posted, tab._frozen_sd = {"a": 700.0}, {"a": 1_000.0}, {"a": 400.0}
+    assert tab.settled_error("a") == 500.0
+    assert tab.settled_error("nobody") == 0.0
+
+
+def test_a_floor_that_nobody_saw_is_off_by_what_was_taken_and_by_what_is_not_known() -> None:
+    chunk = _Chunk[str](seconds=10.0, unsure_s=4.0, unsure_uj=90e6)
+    # 30 W for 4 s are 120 J, of which 90 were taken; and 10 W over 4 s, and over the other 6
+    assert chunk.floor_errors_uj(Prior(30.0, 10.0)) == pytest.approx((110e6, 50e6))
+    assert chunk.floor_errors_uj(None) == (0.0, 0.0)
+    assert _Chunk[str](energy_uj=100.0, sm_s={"a": 1.0, "b": 3.0}).targets(Rated(a=3, b=1)) == {
+        "a": 50.0,
+        "b": 50.0,
+    }
+    assert _Chunk[str](energy_uj=100.0).targets(Rated()) == {}

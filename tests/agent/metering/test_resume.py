@@ -244,3 +244,18 @@ def test_the_first_moment_of_2025_is_a_clock_that_is_set() -> None:
         assert f", {before_s} s after" in resume(meter(), before, "this", 60 * S, now_ns)
     assert resume(meter(), checkpoint(900 * S), "this", 900 * S + 1, WALL) == "no agent for 0 s"
     assert resume(meter(), checkpoint(900 * S), "this", 902 * S, WALL) == "no agent for 2 s"
+
+
+def test_a_board_that_has_no_counter_any_more_leaves_its_absence_unmetered() -> None:
+    """The last agent read one: what it showed then says nothing to power."""
+    for boot_id, missing_s in (("before", 40 + 60), ("this", 60)):
+        made = meter(EnergySource.AVERAGE)
+        before = checkpoint(0 if boot_id == "this" else 10**6 * S, boot_id=boot_id)
+        assert resume(made, before, "this", 60 * S, WALL + 100 * S)
+        for second in (60, 61):
+            made.observe(reading(second * S, None, 200_000))
+        done = made.close(61 * S)
+        assert sum(each.energy_uj for each in done) == 200 * UJ_PER_J
+        missing = sum(ns for each in done for _, ns in each.unmetered_ns)
+        assert missing == missing_s * S
+        assert {each.epoch for each in done} == {0}

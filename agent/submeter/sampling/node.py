@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 
 NOT_FOUND: Final = "not_found"
 _INDEX: Final = attrgetter("device.info.index")
+_TOGETHER: Final = 4  # surveys in a second, up to 40 GPUs
 
 
 class Node:
@@ -104,10 +105,11 @@ class Node:
         slow = []
         for i, watch in enumerate(watches):
             uuid = watch.info.uuid
-            # Surveys are spread out, since listing processes is slow; but one period early, so
-            # that the first is at once for everybody. Looks are cheap, and share a wake-up, with
-            # each other and with a survey: those are whole seconds apart.
-            late_ns = stagger_ns(i, len(watches), SURVEY_NS) // LOOK_NS * LOOK_NS
+            # Surveys are spread out, since listing processes is slow, a few to each second, since
+            # the first after a sleep costs as much as three; but one period early, so that the
+            # first is at once for everybody. Looks are cheap, and share a wake-up, with each other
+            # and with surveys: those are whole seconds apart.
+            late_ns = stagger_ns(i, -(-len(watches) // _TOGETHER), SURVEY_NS) // LOOK_NS * LOOK_NS
             survey_ns = now_ns + late_ns - SURVEY_NS
             look_ns = now_ns - LOOK_NS
             slow.append(Job("survey", (uuid,), SURVEY_NS, survey_ns, watch.survey))

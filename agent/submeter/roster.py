@@ -18,15 +18,19 @@ class Roster(Sequence[ProcessView]):
         held: Sequence[tuple[Holder, ProcessKey]],
         owners: Sequence[Owner],
         verdicts: Sequence[Verdict],
-        power_mw: Mapping[Account, int],
+        power_mw: Mapping[Account, int] | None = None,
     ) -> None:
         """``power_mw``: of all accounts on that GPU; processes of one owner share it alike. None
         of these may change later."""
         self.owners = tuple(owners)
         self.verdicts = tuple(verdicts)
         self._held = held
-        self._power_mw = power_mw
+        self._power_mw = power_mw or {}
         self._views: tuple[ProcessView, ...] | None = None
+
+    def drawing(self, power_mw: Mapping[Account, int]) -> "Roster":
+        """The same processes at another moment's powers."""
+        return Roster(self._held, self.owners, self.verdicts, power_mw)
 
     def _seen(self) -> tuple[ProcessView, ...]:
         if self._views is None:

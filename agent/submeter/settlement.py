@@ -89,6 +89,10 @@ _ErrorsByGpu = Mapping[str, Mapping[tuple[Owner, str], int]]  # by UUID; by owne
 _ErrorsBasis = tuple[Sequence[Account], _ErrorsByGpu, bool]
 
 
+_Basis = tuple[tuple[Held, ...] | None, int, frozenset[Owner] | None]
+"""What a roster is made of: who holds the GPU, changes of the process table, who is shown."""
+
+
 @dataclass(slots=True)
 class _Board:
     """What a settlement remembers of a GPU until the next one."""
@@ -100,6 +104,7 @@ class _Board:
     settled_ns: int | None = None
     turn: int = 0
     info: GpuInfo | None = None  # as the ledger was told last
+    roster: tuple[_Basis, Roster] | None = None
 
 
 class Settlement:
@@ -130,6 +135,7 @@ class Settlement:
         self._count_ns = 0
         self._snapshot: Snapshot | None = None
         self._booked: frozenset[Owner] | None = None  # only once some are folded
+        self._booked_as: tuple[Account, ...] = ()
         self._errors: tuple[_ErrorsBasis, Amounts] | None = None  # and of what they were made
 
     @property
@@ -187,7 +193,7 @@ class Settlement:
         counts = self._ledger.counts(counted.AGENT)
         accounts = self._ledger.accounts()
         if self._ledger.folded_series:
-            self._booked = frozenset(account.owner for account in accounts)
+            self._note_booked(in_columns(accounts)[0])
         return Snapshot(
             sequence=self._sequence,
             boottime_ns=now_ns,
@@ -329,6 +335,11 @@ class Settlement:
             return owner
         return Owner(owner.phase, workload=OTHER)
 
+    def _note_booked(self, accounts: tuple[Account, ...]) -> None:
+        if accounts != self._booked_as:
+            self._booked_as = accounts
+            self._booked = frozenset(account.owner for account in accounts)
+
     def _powers(self, watches: Sequence[GpuWatch]) -> Amounts:
         """Of a GPU that can't be read nobody knows who draws what now."""
         boards = [self._board(watch.info.uuid) for watch in watches if watch.up]
@@ -396,15 +407,22 @@ class Settlement:
         )
 
     def _roster(self, watch: GpuWatch) -> Roster:
-        rows = [(one.holder, one.key) for one in watch.held or () if one.key is not None]
+        """Who is there is looked up only when it may be another."""
+        board = self._board(watch.info.uuid)
+        basis = watch.held, self._table.changes, self._booked
+        known = board.roster
+        if known is None or known[0] != basis:
+            known = board.roster = basis, self._listed(watch.held or ())
+        return known[1].drawing(board.power_mw or {})
+
+    def _listed(self, held: Sequence[Held]) -> Roster:
+        rows = [(one.holder, one.key) for one in held if one.key is not None]
         views = self._table.views(key for _, key in rows)
         known = [(row, seen) for row, seen in zip(rows, views, strict=True) if seen is not None]
         owners = [seen.owner for _, seen in known]
         if self._booked is not None:
             owners = [self._shown(owner) for owner in owners]
-        verdicts = [seen.verdict for _, seen in known]
-        power_mw = self._board(watch.info.uuid).power_mw or {}
-        return Roster([row for row, _ in known], owners, verdicts, power_mw)
+        return Roster([row for row, _ in known], owners, [seen.verdict for _, seen in known])
 
 
 def _lateness(health: Health, counts: Mapping[str, int]) -> Histogram | None:

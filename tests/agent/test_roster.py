@@ -39,6 +39,12 @@ def test_it_is_a_sequence_of_views() -> None:
     assert (len(ROSTER), ROSTER[-1], ROSTER[:2]) == (3, views[-1], views[:2])
 
 
+def test_at_another_moment_the_same_draw_something_else() -> None:
+    later = ROSTER.drawing({account: 2 * power_mw for account, power_mw in POWER_MW.items()})
+    assert [view.power_mw for view in later] == [240_001, 180_000, 240_001]
+    assert judged(later) == judged(ROSTER)
+
+
 def test_who_draws_nothing_has_nothing() -> None:
     assert [view.power_mw for view in Roster(HELD[:1], [TRAINER], [SURE], {})] == [0]
     assert not Roster([], [], [], POWER_MW)

@@ -6,6 +6,7 @@ stay. What is None is left out, never 0.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Final, Generic, TypeVar
 
 from submeter.amounts import in_columns
@@ -148,9 +149,9 @@ def gpu_energy(snapshot: Snapshot) -> Iterator[Sample]:
     present = {gpu.info.uuid for gpu in snapshot.gpus}
     for gpu in snapshot.gpus:
         yield _gpu_labels(gpu), gpu.energy_uj
-    for account, energy_uj in snapshot.energy_uj.items():
-        if account.gpu_uuid not in present:
-            gone[account.gpu_uuid] += energy_uj
+    for (uuid, _, _, _), energy_uj in zip(*in_columns(snapshot.energy_uj), strict=True):
+        if uuid not in present:
+            gone[uuid] += energy_uj
     index = _indices(snapshot)
     yield from (((index.get(uuid, ""), uuid), energy_uj) for uuid, energy_uj in gone.items())
 
@@ -185,11 +186,11 @@ def owner_power() -> Collect:
 def process_info() -> Collect:
     """One sample per owner on a GPU, so that it can be joined: of several processes the weakest
     source and the lowest confidence count."""
-    labels = _Newest(_process_labels)
+    labels = Kept(_process_labels)
 
     def collect(snapshot: Snapshot) -> Columns:
         gpus = tuple((_gpu_labels(gpu), judged(gpu.processes)) for gpu in snapshot.gpus if gpu.up)
-        found = labels.of(gpus)
+        found = tuple(chain.from_iterable(labels.of(gpus)))
         return Columns(found, (1,) * len(found))
 
     return collect
@@ -333,14 +334,15 @@ def _owner_labels(account: Account, index: str) -> Labels:
     return (index, uuid, mig, *owner)
 
 
-def _process_labels(gpus: tuple[_Judged, ...]) -> tuple[Labels, ...]:
-    found: list[Labels] = []
+def _process_labels(gpus: tuple[_Judged, ...]) -> tuple[tuple[Labels, ...], ...]:
+    """Those of each GPU."""
+    found = []
     for gpu, (whose, judgements) in gpus:
         owners: dict[Owner, list[Verdict]] = defaultdict(list)
         for owner, verdict in zip(whose, judgements, strict=True):
             owners[owner].append(verdict)
-        for owner, verdicts in owners.items():
-            found.append((*gpu, *owner, *_certainty(verdicts)))
+        certain = ((owner, _certainty(verdicts)) for owner, verdicts in owners.items())
+        found.append(tuple((*gpu, *owner, *certainty) for owner, certainty in certain))
     return tuple(found)
 
 

@@ -87,6 +87,9 @@ class ProcessTable:
         self._grace_ns = grace_ns
         self._limit = limit
         self._seen: dict[ProcessKey, Seen] = {}
+        self.changes = 0
+        """How often somebody became known or another, or was forgotten: what `view` said before is
+        still so while this is the same."""
         self._last_ns: dict[ProcessKey, int] = {}  # when each was there last
         self._forget_ns = 0
         self._windows: dict[str, tuple[ProcessKey, Window]] = {}  # by GPU: its only holder
@@ -111,10 +114,12 @@ class ProcessTable:
                 continue
             self._last_ns[key] = now_ns
             if again and seen.due_ns is not None and now_ns >= seen.due_ns:
-                self._seen[key] = self._again(key, seen, now_ns)
+                self._know(key, self._again(key, seen, now_ns))
                 again -= 1
         self._ask_one_for_more()
-        self._declared = dict(self._labelled(now_ns))
+        declared = dict(self._labelled(now_ns))
+        self.changes += declared != self._declared
+        self._declared = declared
 
     def view(self, key: ProcessKey) -> Seen | None:
         """Who that is; None if nobody could tell: its energy is then nobody's in particular."""
@@ -145,7 +150,7 @@ class ProcessTable:
         if rhythm.phase is Phase.TRAINING and seen.verdict.source == "none":
             verdict = Verdict(rhythm.phase, rhythm.confidence, (rhythm.evidence,), "recognised")
             owner_ = seen.owner._replace(phase=rhythm.phase)
-            self._seen[key] = replace(seen, owner=owner_, verdict=verdict, due_ns=None)
+            self._know(key, replace(seen, owner=owner_, verdict=verdict, due_ns=None))
 
     def _labelled(self, now_ns: int) -> Iterator[tuple[ProcessKey, Seen]]:
         """Everybody who said something of himself, as he is to be seen now."""
@@ -172,8 +177,14 @@ class ProcessTable:
             return
         verdict = self._verdict(facts)
         due_ns = _due(0, verdict, now_ns)
-        self._seen[key] = Seen(self._name(facts, verdict), verdict, now_ns, due_ns)
+        self._know(key, Seen(self._name(facts, verdict), verdict, now_ns, due_ns))
         self._last_ns[key] = now_ns
+
+    def _know(self, key: ProcessKey, seen: Seen) -> None:
+        before = self._seen.get(key)
+        self._seen[key] = seen
+        if before is None or (before.owner, before.verdict) != (seen.owner, seen.verdict):
+            self.changes += 1
 
     def _again(self, key: ProcessKey, seen: Seen, now_ns: int) -> Seen:
         age_ns = now_ns - seen.first_ns
@@ -211,10 +222,11 @@ class ProcessTable:
             verdict = self._judge(
                 replace(facts, listen_ports=ports, libraries=libraries, writing=writing)
             )
-            self._seen[key] = replace(seen, owner=self._name(facts, verdict), verdict=verdict)
+            self._know(key, replace(seen, owner=self._name(facts, verdict), verdict=verdict))
 
     def _forget(self, now_ns: int) -> None:
         gone = [key for key, at_ns in self._last_ns.items() if now_ns - at_ns > self._grace_ns]
+        self.changes += bool(gone)
         for key in gone:
             del self._last_ns[key]
             self._seen.pop(key, None)

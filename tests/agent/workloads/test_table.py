@@ -89,6 +89,24 @@ def test_what_becomes_clear_late_counts_from_then_on() -> None:
     assert (after.owner.phase, after.owner.workload) == (Phase.TRAINING, "train.py")
 
 
+def test_it_says_whether_anybody_became_another() -> None:
+    source = Script(_facts("bash"))
+    table = ProcessTable(source)
+    seen: list[int] = []
+    for at_s, line in enumerate(["bash", "bash", "python train.py", "python train.py"]):
+        source.processes[KEY] = _facts(line)
+        before, known = table.changes, table.view(KEY)
+        table.observe([KEY], at_s * 60 * NS_PER_S)
+        now = table.view(KEY)
+        assert now is not None
+        same = known is not None and (known.owner, known.verdict) == (now.owner, now.verdict)
+        assert (table.changes == before) == same
+        seen.append(table.changes)
+    table.observe([], 10_000 * NS_PER_S)
+    assert seen == [1, 1, 2, 2]
+    assert (table.view(KEY), table.changes) == (None, 3)
+
+
 @pytest.mark.parametrize("later", [None, "", "python main.py"])
 def test_what_was_clear_stays_clear(later: str | None) -> None:
     source = Script(_facts("python train.py"))

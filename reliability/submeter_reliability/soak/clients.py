@@ -5,6 +5,7 @@ Each kind of client is one thread that goes on until told to stop, and counts wh
 
 import http.client
 import random
+import re
 import socket
 import struct
 import threading
@@ -25,6 +26,7 @@ _ACCEPT: Final = (
     "text/plain; version=0.0.4; q=0.5, */*; q=0.1",
 )
 _PAGES: Final = ("/", "/api/v1/snapshot", "/-/healthy", "/-/ready")
+_FOLDED: Final = re.compile(r"^submeter_folded_series [1-9]", re.MULTILINE)
 _TOTAL: Final = "submeter_gpu_energy_joules_total{"
 _PARTS: Final = ("submeter_energy_joules_total{", "submeter_attribution_energy_joules_total{")
 
@@ -40,6 +42,7 @@ class Crowd:
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)  # sums that were not equal
     last: dict[str, Decimal] = field(default_factory=dict)  # totals by GPU of the last scrape
+    full: bool = False  # the cap on series was reached: some are published as a rest
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -76,6 +79,7 @@ class Crowd:
             text = connection.getresponse().read().decode()
         finally:
             connection.close()
+        self.full = self.full or _FOLDED.search(text) is not None
         self.last, wrong = check_sums(text)
         self.wrong += wrong
         self._stop.wait(1)

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from submeter_reliability.agents import free_port
 from submeter_reliability.figures import Unavailable
 from submeter_reliability.soak.clients import Crowd
 from submeter_reliability.soak.picture import picture
-from submeter_reliability.soak.result import Ending, Plan, Result, Started, save_samples
+from submeter_reliability.soak.result import WARM_UP, Ending, Plan, Result, Started, save_samples
 from submeter_reliability.soak.watch import Sample, sample
 from submeter_reliability.soak.world import JUMPING, RESTARTING, World, build_idle
 
@@ -89,7 +90,7 @@ def _watched(
     crowd = Crowd(port, folder / "state" / "submeter.sock", pids, plan.seed)
     crowd.start()
     try:
-        samples = list(_hour(world, agent, begun_s, plan.minutes * 60))
+        samples = list(_hour(world, agent, begun_s, plan.minutes * 60, lambda: crowd.full))
     finally:
         crowd.stop()
         world.heal()
@@ -114,10 +115,16 @@ def _watched(
     )
 
 
-def _hour(world: World, agent: subprocess.Popen[bytes], begun_s: float, seconds: float) -> Any:
+def _hour(
+    world: World,
+    agent: subprocess.Popen[bytes],
+    begun_s: float,
+    seconds: float,
+    full: Callable[[], bool],
+) -> Any:
     """Churn and faults at their times; one sample each few seconds."""
     next_churn = next_sample = 0.0
-    next_fault, filled_until = float(_FAULT_EVERY_S), seconds / 6
+    next_fault, filled_until = float(_FAULT_EVERY_S), seconds * WARM_UP
     bar = Progress("soak, s", round(seconds))
     with bar:
         while (at_s := time.monotonic() - begun_s) < seconds:
@@ -125,7 +132,8 @@ def _hour(world: World, agent: subprocess.Popen[bytes], begun_s: float, seconds:
                 raise SoakFailed(f"the agent ended by itself with {agent.returncode}")
             if at_s >= next_churn:
                 world.churn(1)
-                next_churn = at_s + (_FILLING_S if at_s < filled_until else _CHURN_S)
+                filling = at_s < filled_until and not full()
+                next_churn = at_s + (_FILLING_S if filling else _CHURN_S)
             if at_s >= next_fault:
                 world.next_fault()
                 next_fault += _FAULT_EVERY_S

@@ -125,14 +125,16 @@ def _python(program: str, words: tuple[str, ...]) -> tuple[Command, tuple[str, .
 
 def _interpreted(program: str, words: tuple[str, ...]) -> tuple[Command, tuple[str, ...]]:
     """Another interpreter's script: its first plain word, if that looks like one. Behind -c or -e
-    there is code, and behind unknown options anything."""
+    there is code, and behind unknown options anything: the value of one (`-t auto`) is passed over.
+    """
     for index, word in enumerate(words):
         if re.match(r"-[a-z]*[ce]$", word):
             break
         if not word.startswith("-"):
             if _SCRIPT_ENDING.search(word):
                 return _script(program, word), words[index + 1 :]
-            break
+            if not index or not words[index - 1].startswith("-"):
+                break
     return Command(program=program), words
 
 

@@ -47,12 +47,16 @@ NAME_WORDS: Final = _table(
      "maml autoencoder contrastive deepfake"),
     # Who distils data instead of a model generates.
     (TRAINING, 3,
-     "distill fed fit fitting optimize optimise adversarial mae "
+     "distill fed adversarial mae "
      "tune tuning tuner ddp fsdp sweep cifar cifar10 cifar100 mnist imagenet pretext ssl "
      "optimizer submitit epochs curriculum gcn gat gnn resnet unet vae diffusion bert cnn rnn "
-     "lstm mlp ablation ablations sweeps hparam crossval kfold"),
+     "lstm mlp sweeps hparam crossval kfold"),
+    (TRAINING, 2, "ablation ablations"),
+    # Curves and geometries are fitted and optimised as well.
+    (TRAINING, 1, "fit fitting optimize optimise"),
     (INFERENCE, 6,
-     "infer inference inferencer predict predictor prediction predictions serve server serving "
+     "infer inference inferencer predict predictor prediction predictions pred preds serve server "
+     "serving "
      "generate generator eval evaluate evaluation evaluator evaluations webui gradio streamlit "
      "evals transcribe transcription rerank reranker embedder embed embeddings basecall "
      "basecaller deploy inferring"),
@@ -105,8 +109,8 @@ NAME_WORDS: Final = _table(
     (OTHER, 5, "faiss ivf hnsw cuvs ann"),
     (OTHER, 5,
      "hmc lammps gromacs hoomd fenics dolfinx pyscf taichi cantera qiskit cirq phonon phonons "
-     "anharmonic equilibrate equilibration supercell makedata genconf"),
-    (OTHER, 4, "create collect relax relaxation cache precompute stats statistics nuts ase"),
+     "pymc numpyro pystan cmdstanpy anharmonic equilibrate equilibration supercell makedata"),
+    (OTHER, 4, "clean create collect relax relaxation cache precompute stats statistics nuts ase"),
     (OTHER, 3,
      "process processing physics dynamics mesh solver md dft cfd fluid lattice "
      "molecular openmm poisson laplace advection navier stokes particles particle gravity wave "
@@ -122,11 +126,12 @@ FOLDER_WORDS: Final = _table(
     (TRAINING, 1, "experiments experiment"),
     (INFERENCE, 2,
      "infer inference serve server serving eval evaluation evaluate predict prediction demo "
-     "demos inferencer generate generation webui chat api apps benchmarks explainability"),
+     "demos inferencer generate generation webui chat api apps explainability"),
     (INFERENCE, 6, "comfyui stable-diffusion-webui text-generation-webui"),
     (OTHER, 2,
      "convert conversion quantization quantize export exporters preprocess simulation "
-     "simulations preprocessing kernels"),
+     "simulations preprocessing"),
+    (OTHER, 3, "kernels"),
 )
 """Folders of a script, packages of a module: where a project keeps things says a little."""
 
@@ -155,7 +160,7 @@ ACTIONS: Final = words(
     "infer inference inferencer inferring predict prediction predictions serve server serving "
     "generate generation gen eval evaluate evaluation evaluator evals webui gradio streamlit "
     "transcribe rerank embed deploy chat demo sample sampling play enjoy rollout rollouts test "
-    "testing tester validate validation app api endpoint score scoring extract visualize vis viz "
+    "testing tester validate validation app api endpoint scoring metrics extract visualize vis viz "
     "synthesize synthesis annotate label labeling labelling analyze analyse encode decode "
     "convert converter quantize quantise quantization export exporter compile preprocess "
     "preprocessing tokenize merge calibrate prepare download build create collect makedata prune "
@@ -267,7 +272,7 @@ SWITCHES: Final = _table(
      "evaluate-only validate-only validation-only evaluation-only generate-only sample-only "
      "eval evaluate test val inference infer predict run-eval is-test is-eval evaluation "
      "no-train skip-train skip-training no-training test-mode eval-mode inference-mode "
-     "demo-mode just-eval play throughput render-test"),
+     "demo-mode just-eval play throughput render-test chat rollout"),
     (OTHER, 8,
      "export-only convert-only quantize-only do-export preprocess-only build-only do-quantize "
      "export-onnx save-onnx to-onnx export"),
@@ -289,7 +294,8 @@ OPTION_WORDS: Final = _table(
      "mini-batch-size minibatch-size num-minibatches train-iters total-steps base-lr blr "
      "train-data train-file train-path train-dir train-data-dir train-dataset num-iterations "
      "lr-decay min-lr max-lr init-lr peak-lr lora-r lora-rank lora-alpha ema-decay "
-     "early-stopping trainer.max-epochs episodes num-episodes n-episodes workdir max-iters "
+     "early-stopping start-epoch end-epoch trainer.max-epochs episodes num-episodes n-episodes "
+     "workdir max-iters "
      "niter n-iter loss loss-function criterion momentum"),
     (TRAINING, 2,
      "dropout resume resume-from resume-from-checkpoint auto-resume save-steps save-every "
@@ -326,6 +332,15 @@ OPTION_WORDS: Final = _table(
      "max-treedepth target-accept n-walkers nwalkers n-qubits num-qubits supercell "
      "temperatures timestep-fs"),
 )
+
+NEUTRAL_OPTIONS: Final = words("sampling-rate sampling-freq sampling-frequency train-free")
+"""Of longer options that have a telling word in them those that say nothing."""
+
+SIDELINES: Final = words(
+    "infer inference predict generate generation demo transcribe translate embed encode segment "
+    "synthesize upscale interactive"
+)
+"""Options of a trainer that, without a value, may be another mode of it or what it does besides."""
 
 OPTION_PARTS: Final = _table(
     (TRAINING, 3, "train training trainer optimizer optim optimiser lr epochs adamw learner"),
@@ -427,6 +442,7 @@ NOT_SERVING: Final = frozenset({6006, 8265, 8787, 8888})
 # fmt: on
 
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
+_ACT: Final = re.compile(r"\b(train|test|eval|infer|predict|generate|finetune|run)(?=[A-Z])")
 _SPLIT: Final = re.compile(r"[^a-z0-9]+")
 _CONVERTS: Final = re.compile(r"[a-z]2(?:onnx|trt|tensorrt|gguf|ggml|hf|tflite|coreml|mnn|ncnn)$")
 _TRAIN: Final = re.compile(r"(?<!cons)(?<!res)(?<!^s)train(?:er|ing|val)?$")
@@ -438,13 +454,17 @@ def name_words(name: str) -> list[str]:
     A word of the tables counts with digits behind it (``train2``), and what ends in "train" is
     train (``mytrain``); ``strain`` and ``constrain`` aren't.
     """
-    plain = name if name.islower() else _CAMEL.sub("-", name).lower()
+    plain = name if name.islower() else _CAMEL.sub("-", _ACT.sub(r"\1-", name)).lower()
     return [_known(word) for word in _SPLIT.split(plain) if word]
 
 
 def _known(word: str) -> str:
     if word in NAME_WORDS:
         return word
-    if _TRAIN.search(word):
+    if "train" in word and _TRAIN.search(word):
         return "train"
-    return "convert" if _CONVERTS.search(word) else word.rstrip("0123456789") or word
+    if "benchmark" in word and word.endswith(("benchmark", "benchmarks")):
+        return "benchmark"
+    if "2" in word and _CONVERTS.search(word):
+        return "convert"
+    return word.rstrip("0123456789") or word

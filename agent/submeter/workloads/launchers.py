@@ -119,6 +119,13 @@ LAUNCHERS: Final[Mapping[str, Launcher]] = {
     "mpiexec": _MPI,
     "orterun": _MPI,
     "horovodrun": _MPI,
+    "mpiexec.hydra": _MPI,
+    "ibrun": _options("n o"),
+    "aprun": _options("n N d cc j S"),
+    "jsrun": _options(
+        "n r a g c p b d l smpiargs nrs rs-per-host tasks-per-rs gpu-per-rs cpu-per-rs bind"
+    ),
+    "torchpack": _options("np H", "v", "dist-run run"),
     "singularity": _CONTAINER,
     "apptainer": _CONTAINER,
     "conda": _CONDA,
@@ -155,6 +162,9 @@ LAUNCHERS: Final[Mapping[str, Launcher]] = {
         "o export k kernel-name set section c launch-count s launch-skip target-processes", "f"
     ),
     "compute-sanitizer": _options("tool"),
+    "nvprof": _options("o export-profile log-file f", "profile-child-processes print-gpu-trace"),
+    "rocprof": _options("o i", "stats hip-trace hsa-trace sys-trace"),
+    "rocprofv3": _options("o d", "hip-trace kernel-trace sys-trace stats r s"),
     "gdb": _options("ex", "args batch q"),
     "cprofile": _options("o s", "m", python=True),
     "debugpy": _options("listen connect", "wait-for-client", python=True),
@@ -162,6 +172,8 @@ LAUNCHERS: Final[Mapping[str, Launcher]] = {
     "coverage": _options("", "p a branch", "run", python=True),
     "kernprof": _options("o", "l v", python=True),
     "memray": _options("o", "f q live native", "run", python=True),
+    "scalene": _options("outfile", "cpu gpu memory html json cli", python=True),
+    "pyinstrument": _options("o r outfile renderer", "", python=True),
     "py-spy": _options("o r d f", "n", "record"),
 }
 """By program or module. torchrun's and Accelerate's options: their `--help`; Slurm's: srun(1)."""

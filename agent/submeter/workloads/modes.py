@@ -37,7 +37,7 @@ def _subcommands(command: Command, name: Phase | None) -> Iterator[Sign]:
         if name is TRAINING and text in cues.TASKS:
             continue
         cue = cues.MODES.get(text)
-        if cue is None and "/" not in text and "." not in text:
+        if cue is None and ("-" in text or "train" in text) and _SUBCOMMAND.isdisjoint(text):
             cue = _first_or_last(text.split("-"))
         if cue is not None:
             found.append(cue if not found else Cue(cue.phase, min(cue.points, _DISTANT)))
@@ -46,11 +46,15 @@ def _subcommands(command: Command, name: Phase | None) -> Iterator[Sign]:
         yield Sign(cue, f"subcommand says {cue.phase}", "mode")
 
 
+_SUBCOMMAND = frozenset("/.")
+"""What is in paths and names of files, and in no subcommand."""
+
+
 def _first_or_last(parts: list[str]) -> Cue | None:
     """finetune_lora, instruction_finetune, segtrain; what is in the middle is mostly a model's
     name."""
     cue = cues.MODES.get(parts[-1]) or cues.MODES.get(parts[0])
-    if cue is None and name_words(parts[-1]) == ["train"]:
+    if cue is None and "train" in parts[-1] and name_words(parts[-1]) == ["train"]:
         cue = cues.MODES["train"]
     return None if cue is None else Cue(cue.phase, _DISTANT)
 
@@ -59,14 +63,15 @@ def _mode_options(command: Command) -> Iterator[Sign]:
     for option, value in command.options.items():
         if not value or len(value) > _LONGEST_MODE:
             continue
-        name, text = last(option), value.lower().replace("_", "-")
+        text = value.lower().replace("_", "-")
         cue = cues.MODES.get(text)
-        if cue is None and "-" in text and name in cues.MODE_OPTIONS:
+        if cue is None and "-" in text and last(option) in cues.MODE_OPTIONS:
             cue = _first_or_last(text.split("-"))  # ppl_eval, sample_eval
         if cue is None:
             if option in _MODE and text.isalpha() and text not in cues.NO_MODES:
                 yield Sign(Cue(UNKNOWN, 0), "option mode says something else", "unclear")
             continue
+        name = last(option)
         if name in cues.MODE_OPTIONS:
             yield Sign(cue, f"option {name} says {cue.phase}", "mode")
         elif value.lower() in cues.CLEAR_MODES and cues.NO_MODE.isdisjoint(option.split("-")):
@@ -85,6 +90,8 @@ def _switches(command: Command, name_phase: Phase | None) -> Iterator[Sign]:
         if short:
             cue = cues.SHORT_SWITCHES[name]
         if cue is None:
+            if not value and name in cues.SIDELINES and name_phase is TRAINING:
+                yield Sign(Cue(INFERENCE, 2), f"option {name} is on", "unclear")
             continue
         truth = True if name.endswith("-only") else _truth(value)
         if truth is None or (short and not value and "base" not in command.options):

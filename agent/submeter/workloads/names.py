@@ -25,6 +25,8 @@ def name_sign(name: str, *, native: bool = False) -> Sign | None:
     said = name_words(stem.rpartition(".")[2])
     if not cues.BENCHES.isdisjoint(said) and not cues.OPERATORS.isdisjoint(said):
         return Sign(Cue(OTHER, 4), "its name says that it measures an operation", "name")
+    if not _TESTS.isdisjoint(said) and not _OF_CODE.isdisjoint(said):
+        return None
     found = _telling(said, native=native)
     if not found:
         return None
@@ -32,32 +34,48 @@ def name_sign(name: str, *, native: bool = False) -> Sign | None:
     if word is None:
         return None
     kind = "act" if word.text in cues.ACTIONS or word.text in cues.TRAINING_ACTS else "name"
-    return Sign(word.cue, f"its name says “{word.text}”", kind)
+    cue = word.cue
+    if word.text in _GENERATING and not cues.TRAINING_ACTS.isdisjoint(said[word.at + 1 :]):
+        cue = Cue(cue.phase, 2)
+    return Sign(cue, f"its name says “{word.text}”", kind)
 
 
-_ENDINGS: Final = (".py", ".sh", ".jl", ".R", ".yaml", ".yml", ".toml", ".json", ".gin")
+_ENDINGS: Final = (
+    *(".py", ".pyc", ".sh", ".jl", ".R", ".r", ".lua", ".pl", ".rb", ".js", ".mjs", ".m", ".ipynb"),
+    *(".yaml", ".yml", ".toml", ".json", ".gin"),
+)
+_GENERATING: Final = words("generate generation gen")
+"""Data to train on: with a model, or with a simulation, or out of other data."""
+_TESTS: Final = words("test tests testing")
+_OF_CODE: Final = words(
+    "unit integration implementation component components module modules layer layers setup env "
+    "environment install installation import imports gpu gpus cuda connection config utils loader "
+    "dataloader op ops kernel kernels smoke regression build driver torch pytorch tensorflow jax"
+)
+"""Whose tests are tests of code or of the machine."""
 
 
 def _telling(said: list[str], *, native: bool) -> list[_Word]:
     """Its words of the tables, but for training that is denied or only described."""
-    produces = not cues.PRODUCED.isdisjoint(said)
     found: list[_Word] = []
+    trains = converts = False
     for at, text in enumerate(said):
         cue = cues.NAME_WORDS.get(text)
         if cue is None or (native and text in cues.UNSAID_BY_PROGRAMS):
             continue
-        if produces and cue.phase is OTHER:
+        trains = trains or cue.phase is TRAINING
+        if cue.phase is OTHER and not cues.PRODUCED.isdisjoint(said):
             cue = Cue(INFERENCE, cue.points)
+        converts = converts or cue.phase is OTHER
         found.append(_Word(at, text, cue))
-    if len(said) == 1:
+    if not trains or len(said) == 1:
         return found
     acting = not cues.ACTIONS.isdisjoint(said)
-    converting = any(word.cue.phase is OTHER for word in found)
     return [
         word
         for word in found
         if word.cue.phase is not TRAINING
-        or not _denied(said, word.at, acting=acting, converting=converting)
+        or not _denied(said, word.at, acting=acting, converting=converts)
     ]
 
 
@@ -67,14 +85,19 @@ def _denied(said: list[str], at: int, *, acting: bool, converting: bool) -> bool
     behind = said[at + 1] if at + 1 < len(said) else ""
     if behind == "free" or before in _DENYING or (before == "post" and converting):
         return True
-    return said[at] in cues.TRAINING_ACTS and behind in _OF_TRAINING and (at > 0 or acting)
+    if said[at] not in cues.TRAINING_ACTS:
+        return False
+    return behind in _WITHOUT_NETWORK or (behind in _OF_TRAINING and (at > 0 or acting))
 
 
 _DENYING: Final = words("no without non")
 _OF_TRAINING: Final = words(
     "data dataset datasets set sets split splits features curves curve logs log images samples "
-    "examples checkpoint checkpoints embeddings corpus metrics results stats labels history"
+    "examples checkpoint checkpoints embeddings corpus metrics results stats labels history list "
+    "lists manifest manifests record records tuples pairs"
 )
+_WITHOUT_NETWORK: Final = words("tokenizer tokenizers tokeniser bpe spm sentencepiece vocab")
+"""What is trained on the processor."""
 
 
 def _deciding(said: list[str], found: list[_Word]) -> _Word | None:
@@ -93,7 +116,8 @@ def _deciding(said: list[str], found: list[_Word]) -> _Word | None:
     first, last = actions[0], actions[-1]
     if first.text == "test" and first.at == 0 and acts[0].at == 1:
         return None  # a test of training, or on the data for training
-    if first.at < acts[0].at and first.text in cues.PREPARING:
+    behind = said[acts[0].at + 1] if acts[0].at + 1 < len(said) else ""
+    if first.at < acts[0].at and first.text in cues.PREPARING and behind != "model":
         return first
     if last.at > acts[-1].at and acts[-1].text in _EARLIER and last.cue.phase is INFERENCE:
         return last  # finetune_inference

@@ -34,11 +34,11 @@ Judge = Callable[[ProcessFacts], Verdict]
 """What `recognise` is, and what a configuration's rules make of it."""
 
 _NATIVE: Final = Verdict(
-    OTHER, 0.85, ("a program of its own that nothing marks as machine learning",), "recognised"
+    OTHER, 0.89, ("a program of its own that nothing marks as machine learning",), "recognised"
 )
 """Simulations, graphics, tools: of programs that are no script and that no table knows, most."""
 
-_ANY_NATIVE: Final = Verdict(OTHER, 0.7, _NATIVE.evidence, "recognised")
+_ANY_NATIVE: Final = Verdict(OTHER, 0.8, _NATIVE.evidence, "recognised")
 """The same of one whose name doesn't even say which program it is: ./a.out, build/run."""
 
 _OF_A_PARENT: Final = 0.95

@@ -70,12 +70,14 @@ def _options(command: Command) -> Iterator[Sign]:
     for option in command.options:
         name = option.rpartition(".")[2]
         cue = cues.OPTION_WORDS.get(name)
-        if cue is None:
+        if cue is None and name not in cues.NEUTRAL_OPTIONS:
             cue, name = _part(option)
         left = 0 if cue is None else _OPTIONS_MOST - spent.get(cue.phase, 0)
         if cue is not None and left > 0:
             spent[cue.phase] = spent.get(cue.phase, 0) + cue.points
-            yield Sign(Cue(cue.phase, min(cue.points, left)), f"has option {name}", "option")
+            if cue.points > left:
+                cue = Cue(cue.phase, left)
+            yield Sign(cue, f"has option {name}", "option")
 
 
 def _part(option: str) -> tuple[Cue | None, str]:
@@ -150,23 +152,44 @@ def _kind_of_program(command: Command) -> Iterator[Sign]:
 
 def _surroundings(facts: ProcessFacts, command: Command, *, certain: bool) -> Iterator[Sign]:
     """Weak evidence from around the process: launcher, ports, libraries, where it was put."""
+    yield from _environment(facts, command, certain=certain)
+    if facts.listen_ports and _serves(facts):
+        yield Sign(Cue(INFERENCE, 3), "listens on a port", "surrounding")
+    if facts.libraries:
+        yield from _library_signs(facts.libraries)
+    if facts.writing:
+        for one in WRITTEN:
+            if one.kind in facts.writing:
+                yield Sign(Cue(one.phase, one.points), f"writes {one.kind}", "file")
+    if facts.cgroup or "SLURM_JOB_NAME" in facts.environ:
+        yield from _place(facts)
+
+
+def _environment(facts: ProcessFacts, command: Command, *, certain: bool) -> Iterator[Sign]:
     environ = facts.environ
-    launcher = next((LAUNCHED_BY[key] for key in environ if key in LAUNCHED_BY), "")
+    launcher = ""
+    if environ:
+        launcher = next((LAUNCHED_BY[key] for key in environ if key in LAUNCHED_BY), "")
     if launcher or not _TRAINING_LAUNCHERS.isdisjoint(command.launchers):
         points = 2 if certain else 3
         text = f"started by {launcher or 'a distributed launcher'}"
         yield Sign(Cue(TRAINING, points), text, "surrounding")
-    for key in sorted(ENVIRON_CUES.keys() & environ.keys())[:1]:
-        phase, points = ENVIRON_CUES[key]
-        yield Sign(Cue(phase, points), f"environment has {key}", "surrounding")
-    rendezvous = environ.get("MASTER_PORT")
-    if any(port not in cues.NOT_SERVING and str(port) != rendezvous for port in facts.listen_ports):
-        yield Sign(Cue(INFERENCE, 3), "listens on a port", "surrounding")
-    yield from _library_signs(facts.libraries)
-    for one in WRITTEN:
-        if one.kind in facts.writing:
-            yield Sign(Cue(one.phase, one.points), f"writes {one.kind}", "file")
-    names = [environ.get("SLURM_JOB_NAME", "")]
+    if environ:
+        for key in sorted(ENVIRON_CUES.keys() & environ.keys())[:1]:
+            phase, points = ENVIRON_CUES[key]
+            yield Sign(Cue(phase, points), f"environment has {key}", "surrounding")
+
+
+def _serves(facts: ProcessFacts) -> bool:
+    rendezvous = facts.environ.get("MASTER_PORT")
+    return any(
+        port not in cues.NOT_SERVING and str(port) != rendezvous for port in facts.listen_ports
+    )
+
+
+def _place(facts: ProcessFacts) -> Iterator[Sign]:
+    """Names of the job, the pod, the container or the unit it runs in."""
+    names = [facts.environ.get("SLURM_JOB_NAME", "")]
     if facts.cgroup:
         place = placement(facts.cgroup)
         names += [place.unit.removesuffix(".service"), place.container, place.pod]

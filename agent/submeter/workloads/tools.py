@@ -82,7 +82,7 @@ _ROWS: Final[tuple[_Row, ...]] = (
      "bigcode-evaluation-harness bigcodebench vlmeval vlmevalkit inspect mteb deepeval "
      "lm-harness simple-evals eval-harness lmms-eval alpaca-eval livebench evalscope "
      "bigcode-eval heim-run promptfoo ragas swe-bench swebench.harness oe-eval olmes "
-     "bfcl mt-bench prometheus-eval helm inspect-ai lm-eval.main lmeval", ""),
+     "bfcl mt-bench garak prometheus-eval helm inspect-ai lm-eval.main lmeval", ""),
     # --- generation of pictures, speech, transcripts, documents
     ("picture generation", INFERENCE, 0.92,
      "comfyui comfy invokeai invokeai-web fooocus sdnext stable-diffusion-webui sd sd-server "
@@ -153,6 +153,8 @@ _ROWS: Final[tuple[_Row, ...]] = (
     ("Rasa", TRAINING, 0.93, "rasa", "train"),
     ("Rasa", INFERENCE, 0.9, "rasa", "run shell test"),
     ("transformers", INFERENCE, 0.93, "transformers transformers-cli", "serve chat serving"),
+    ("Darknet", TRAINING, 0.93, "darknet", "train"),
+    ("Darknet", INFERENCE, 0.92, "darknet", "map demo test valid predict detect recall"),
     ("CatBoost", TRAINING, 0.93, "catboost", "fit"),
     ("CatBoost", INFERENCE, 0.92, "catboost", "calc eval-metrics"),
     ("verl", INFERENCE, 0.9, "verl.trainer.main-generation verl.trainer.main-eval", ""),

@@ -71,21 +71,32 @@ def _points(said: list[Sign], mode: Phase | None, act: Phase | None) -> dict[Pha
 
 def _most(said: list[Sign], first: Phase) -> float:
     """How sure it can be, by the kinds of signs there are."""
-    kinds = {one.kind for one in said if one.cue.phase is first}
-    others = {one.kind for one in said if one.cue.phase is not first}
+    mine: list[Sign] = []
+    others: set[str] = set()
+    for one in said:
+        if one.cue.phase is first:
+            mine.append(one)
+        else:
+            others.add(one.kind)
+    kinds = {one.kind for one in mine}
     if kinds <= _NOT_OF_ITS_OWN:
         return _KEPT if "folder" in kinds else _SURROUNDED
     if "act" in others and "mode" not in kinds:
         return _UNLIKE_ITS_NAME
-    if "unclear" in others:
+    if len(mine) == 1 and mine[0].kind == "option" and mine[0].cue.points < _TELLING:
+        return _LONE
+    if "unclear" in others or (first is TRAINING and kinds == {"name"}):
         return _UNCLEAR
     return _ONE_KIND if len(kinds) == 1 and first is not TRAINING else 1.0
 
 
 _OF_THE_PROGRAM: Final = frozenset({"act", "name", "folder"})
 _UNLIKE_ITS_NAME: Final = 0.75
+_TELLING: Final = 3
+_LONE: Final = 0.8
+"""One option of those that everybody has, and nothing else: --batch-size."""
 _UNCLEAR: Final = 0.87
-"""A mode that no table knows: rollout, inspect, …"""
+"""A mode that no table knows, or a method of training that is named and nothing else."""
 _ONE_KIND: Final = 0.899
 _NOT_OF_ITS_OWN: Final = frozenset({"surrounding", "folder"})
 _SURROUNDED: Final = 0.65

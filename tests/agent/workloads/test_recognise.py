@@ -31,6 +31,8 @@ julia --project train.jl
 python run_tagger.py --do_train=true --do_eval=true --do_predict=true
 /opt/bin/python /opt/bin/segmenter segtrain -d cuda x.xml
 python train.py --val --export --epochs 10 --lr 0.1
+torchpack dist-run -np 8 python tools/train.py c.yaml
+./darknet detector train obj.data cfg/any.cfg
 """
 INFERENCE = """
 python -m vllm.entrypoints.openai.api_server --model m --port 8000
@@ -59,6 +61,8 @@ python main.py mode=ppl_eval loader.batch_size=4
 python simulator.py --mode rollout --model_path m
 python main.py --scenario Offline --model-path m
 ./tools/decode.py --epoch 30 --exp-dir exp
+python train_any.py --gpus 1 --chat
+./darknet detector map obj.data cfg/any.cfg any.weights
 """
 OTHER = """
 trtllm-build --checkpoint_dir ckpt --output_dir engine
@@ -171,6 +175,9 @@ def test_contradictory_cues_are_no_answer() -> None:
         "python compute_mae.py",
         "python -m vllm.kernels.some_op --model x",
         "python -m sglang.tests.check",
+        "python lora_pipeline.py",
+        "python train_any.py --gpus 1 --generate",
+        "python main.py --batch-size=1",
     ],
 )
 def test_nobody_is_sure_where_an_options_parser_or_a_package_is_shared(line: str) -> None:
@@ -200,7 +207,7 @@ def test_a_program_of_its_own_that_nobody_knows_is_probably_something_else() -> 
     assert verdict.phase is Phase.OTHER
     assert verdict.confidence < 0.9
     for line in ("./a.out", "./main"):
-        assert _judge(line).confidence <= 0.7
+        assert _judge(line).confidence < verdict.confidence
     for line in ("sudo -l", "bash -i", "srun --unheard-of x"):
         assert _judge(line).phase is Phase.UNKNOWN
     assert recognise(ProcessFacts(KEY, comm="wavesolver")).phase is Phase.UNKNOWN

@@ -12,11 +12,8 @@ import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
 from submeter_fuzz import parsers
 
-_LIBRARIES = {"http": "h11"}
-
 _NAME = sys.argv.pop(1)
-_INCLUDED = ["submeter", *([_LIBRARIES[_NAME]] if _NAME in _LIBRARIES else [])]
-with atheris.instrument_imports(include=_INCLUDED, exclude=parsers.others(_NAME)):
+with atheris.instrument_imports(include=["submeter"], exclude=parsers.others(_NAME)):
     from submeter_fuzz.surface import outcome, quiet
     from submeter_fuzz.surfaces import SURFACES
 

@@ -2,7 +2,9 @@
 
 More would only be slower: every branch and every comparison of an instrumented module is a call
 into libFuzzer. What a parser is now is told by ``version``: inputs that an earlier one had don't
-count for it.
+count for it. What is done with a value once there is one (a process's words are judged) leads the
+search as well, but may change without beginning anew. Libraries (h11, tomllib, PyYAML) are run, not
+instrumented: they are fuzzed where they are made.
 """
 
 import ast
@@ -16,8 +18,8 @@ import submeter
 
 _PACKAGE: Final = Path(submeter.__file__).parent
 _CONFIG: Final = ("config.layers", "config.settings", "config.kinds", "toml_lines")
-_COMMANDS: Final = (
-    *("workloads.command", "workloads.modes", "workloads.naming", "workloads.signs"),
+_JUDGES: Final = (
+    *("workloads.modes", "workloads.names", "workloads.naming", "workloads.signs"),
     *("workloads.recognise", "workloads.weighing"),
 )
 _READERS: Final = ("ledger.audit", "ledger.chains", "ledger.reader")  # rows have their own surface
@@ -32,10 +34,10 @@ PARSERS: Final[Mapping[str, tuple[str, ...]]] = {
     "power_log": ("trace",),
     "factors": ("footprint.table", "footprint.tariff", "toml_lines"),
     "proc_stat": ("workloads.procfs",),
-    "proc_cmdline": ("workloads.procfs", *_COMMANDS),
-    "proc_cgroup": ("workloads.placement", "workloads.naming"),
+    "proc_cmdline": ("workloads.procfs", "workloads.command"),
+    "proc_cgroup": ("workloads.placement",),
     "proc_tables": ("workloads.procfs", "workloads.slurm"),
-    "classify_line": ("workloads.described", *_COMMANDS),
+    "classify_line": ("workloads.described",),
     "pod_resources": ("workloads.podresources",),
     "kubelet_file": ("workloads.pods", "workloads.containers", "workloads.files"),
     "label_socket": ("runtime.labels", "client.protocol"),
@@ -51,6 +53,13 @@ PARSERS: Final[Mapping[str, tuple[str, ...]]] = {
     "ledger_file": _READERS,
 }
 """Modules or packages of submeter by the surface's name."""
+
+_BEYOND: Final[Mapping[str, tuple[str, ...]]] = {
+    "proc_cmdline": _JUDGES,
+    "proc_cgroup": ("workloads.naming",),
+    "classify_line": ("workloads.command", *_JUDGES),
+}
+"""What they do with what they made of the bytes."""
 
 
 def modules() -> list[str]:
@@ -74,7 +83,7 @@ def version(surface: str) -> str:
 
 
 def _prefixes(surface: str) -> list[str]:
-    return [f"submeter.{name}" for name in PARSERS[surface]]
+    return [f"submeter.{name}" for name in (*PARSERS[surface], *_BEYOND.get(surface, ()))]
 
 
 def _files(surface: str) -> Iterator[Path]:

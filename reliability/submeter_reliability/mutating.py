@@ -35,7 +35,7 @@ _SOURCES: Final = ROOT / "agent"
 _TOGETHER: Final = 2
 _OPTIONS: Final = (
     *("-x", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", "-m", "not slow"),
-    *("--timeout", "300"),  # a mutant that waits for ever is seen, too
+    *("--timeout", "900"),  # a mutant that waits for ever is seen, too; a busy machine is none
     *("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"),
 )
 _LEAST_CPU_S: Final = 30  # and one that never ends

@@ -24,12 +24,13 @@ from random import Random
 from statistics import median
 
 from split_plot import plot
-from split_scenarios import Course, Second, courses, hour
+from split_scenarios import Call, Course, Second, courses, hour
 
 from submeter.attribution import Party, Sharing
 from submeter.attribution.learnt import Prior
 from submeter.attribution.tab import Tab
 from submeter.model import Floors, Owner, Phase, ProcessKey
+from submeter.sampling.watch import CROWD
 from submeter.units import UJ_PER_J
 
 MOMENTS_S = (300, 3600)
@@ -78,6 +79,7 @@ class Contest:
 
     found: Sequence[Course]
     noisy: bool
+    crowded: bool = False
     unseen_w: float = 0.0  # floor and step, where nobody saw the board at rest
     sharing: Sharing = field(default_factory=Sharing)
     oracle: Tab[int] = field(default_factory=Tab)
@@ -108,12 +110,13 @@ class Contest:
         self, second: Second, keys: list[ProcessKey], owners: list[Owner], rates: Oracle
     ) -> None:
         here = [i for i, present in enumerate(second.present) if present]
+        work = second.joules
         joules = [
             energy + (self.unseen_w / len(here) if i in here else 0.0)
-            for i, energy in enumerate(second.joules)
+            for i, energy in enumerate(work)
         ]
         energy = sum(joules)
-        used = [seen / 100 for seen in second.seen] if self.noisy else list(second.used)
+        used = second.seen if self.noisy else second.used
         self.true = [a + b for a, b in zip(self.true, joules, strict=True)]
         if len(here) == 1:
             (i,) = here
@@ -121,8 +124,9 @@ class Contest:
                 self.sharing.alone(keys[i], round(sum(second.used), 2), energy)
             parts = {way: {i: 1.0} for way in self.booked}
         else:
-            floors = None if self.unseen_w else Floors()
-            self.sharing.together({keys[i]: used[i] for i in here}, energy, floors)
+            self.crowded = self.crowded or len(here) in CROWD
+            for call in second.calls if self.crowded else [second]:
+                self._learn(call, {i: keys[i] for i in here})
             parties = {Party(keys[i], owners[i]): i for i in here}
             uj = round(energy * UJ_PER_J)
             allotment = self.sharing.allot({p: used[i] for p, i in parties.items()}, uj, 1.0)
@@ -130,10 +134,19 @@ class Contest:
             parts = {
                 "learnt": learnt,
                 "proportional": {i: used[i] for i in here},
-                "oracle": self._oracle(sum(second.joules), {i: used[i] for i in here}, rates),
+                "oracle": self._oracle(sum(work), {i: used[i] for i in here}, rates),
             }
         for way, part in parts.items():
             _book(self.booked[way], part, energy, here)
+
+    def _learn(self, call: Call | Second, here: dict[int, ProcessKey]) -> None:
+        used = call.seen if self.noisy else call.used
+        shares: dict[ProcessKey | None, float] = {
+            key: used[i] / call.seconds for i, key in here.items()
+        }
+        watts = sum(call.joules) / call.seconds + self.unseen_w
+        floors = None if self.unseen_w else Floors()
+        self.sharing.together(shares, watts, floors, seconds=call.seconds)
 
     def _oracle(self, work: float, used: dict[int, float], rates: Oracle) -> dict[int, float]:
         """Knows the floor as well."""
@@ -191,8 +204,8 @@ def _scenario(seed: int, arguments: argparse.Namespace) -> Iterator[Outcome]:
     found = courses(seed, arguments.seconds, arrivals=not arguments.unseen)
     seconds = list(hour(seed, found, arguments.seconds, linear=not arguments.shapes))
     unseen_w = Random(f"floor/{seed}").uniform(*UNSEEN_W) if arguments.unseen else 0.0
-    yield from Contest(found, True, unseen_w).run(seconds)
-    yield from Contest(found, False, unseen_w).run(seconds[: MOMENTS_S[0]])
+    yield from Contest(found, True, unseen_w=unseen_w).run(seconds)
+    yield from Contest(found, False, unseen_w=unseen_w).run(seconds[: MOMENTS_S[0]])
 
 
 def _saved(file: Path | None) -> dict[int, list[Outcome]]:

@@ -3,7 +3,8 @@
     python benchmarks/bench_split_cost.py [seconds [processes]]
 
 Prints the CPU time per simulated second as a share of one core: learning, weights, settling what
-is owed, standard errors, and the exact split. Reading the GPUs and booking is not part of it.
+is owed, standard errors, and the exact split. Reading the GPUs and booking is not part of it. The
+driver is asked as often as the agent asks it (`GpuWatch.between`).
 """
 
 import sys
@@ -23,7 +24,7 @@ from submeter.model import (
     Reading,
     UtilisationSample,
 )
-from submeter.sampling.watch import Batch, Held
+from submeter.sampling.watch import CROWD, Batch, Held
 from submeter.signals import Signals
 from submeter.units import NS_PER_S, UJ_PER_J
 
@@ -41,18 +42,25 @@ class Watch:
         self.energy_uj = 0
 
     def second(self, at_ns: int, random: Random) -> Interval:
+        calls = 2 if len(self.held) in CROWD else 1
+        before_uj = self.energy_uj
+        for call in range(calls):
+            late_ns = NS_PER_S * (calls - 1 - call) // calls
+            self.call(at_ns - late_ns, NS_PER_S // calls, random)
+        energy_uj = self.energy_uj - before_uj
+        return Interval("GPU", 0, at_ns - NS_PER_S, at_ns, energy_uj, EnergySource.COUNTER)
+
+    def call(self, at_ns: int, elapsed_ns: int, random: Random) -> None:
         second = at_ns // NS_PER_S
         busy = [4.0 if second // (5 + i) % 2 else 1.0 for i in range(len(self.held))]
         drawn = [share * (60 + 40 * (i % 10)) for i, share in enumerate(busy)]
-        joules = 110 + sum(drawn) / sum(busy)  # unlike processes that come and go by turns
-        self.energy_uj += round(joules * UJ_PER_J)
+        watts = 110 + sum(drawn) / sum(busy)  # unlike processes that come and go by turns
+        self.energy_uj += round(watts * UJ_PER_J * elapsed_ns / NS_PER_S)
         reading = Reading(at_ns, self.energy_uj, at_ns // 1000, None, None, None, None)
-        seen = random.choices(self.held, busy, k=7)
+        seen = random.choices(self.held, busy, k=round(7.2 * elapsed_ns / NS_PER_S))
         pids = {one.holder.pid for one in seen}
         samples = tuple(UtilisationSample(pid, at_ns // 1000, 100 // len(pids)) for pid in pids)
-        self.batches.append(Batch(NS_PER_S, samples, reading))
-        start_ns = at_ns - NS_PER_S
-        return Interval("GPU", 0, start_ns, at_ns, round(joules * UJ_PER_J), EnergySource.COUNTER)
+        self.batches.append(Batch(elapsed_ns, samples, reading))
 
 
 class Queue(list[Batch]):

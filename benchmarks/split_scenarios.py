@@ -17,6 +17,9 @@ from submeter.units import NS_PER_S
 
 SLOTS_PER_10S: Final = 72
 SLOT_S: Final = 10 / SLOTS_PER_10S
+CALLS: Final = 2
+"""So often a second the agent asks where 4–8 processes share a GPU (`submeter.sampling.watch`)."""
+CALL_S: Final = 1 / CALLS
 KINDS: Final = ("training-step", "inference-poisson", "square", "constant")
 FULL_W: Final = 500.0
 UNLIKE: Final = 2.0
@@ -37,13 +40,37 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True)
-class Second:
-    """One second: true SM time and dynamic joules by process, what the ring names, who is there."""
+class Call:
+    """What happened between two utilisation calls, by process."""
 
-    used: tuple[float, ...]  # share of the second
+    used: tuple[float, ...]  # SM time in seconds
     joules: tuple[float, ...]
-    seen: tuple[int, ...]  # percent, as NVML gives it
+    seen: tuple[float, ...]  # as used, by the whole percents that NVML gives
+    seconds: float = CALL_S
+
+
+@dataclass(frozen=True, slots=True)
+class Second:
+    """One second: who is there, and call by call what is true and what the ring names."""
+
     present: tuple[bool, ...]
+    calls: tuple[Call, ...]
+    seconds: float = 1.0
+
+    @property
+    def used(self) -> tuple[float, ...]:
+        """True SM time by process, in seconds."""
+        return tuple(map(sum, zip(*[call.used for call in self.calls], strict=True)))
+
+    @property
+    def joules(self) -> tuple[float, ...]:
+        """True dynamic energy by process."""
+        return tuple(map(sum, zip(*[call.joules for call in self.calls], strict=True)))
+
+    @property
+    def seen(self) -> tuple[float, ...]:
+        """What the ring says of their SM time, in seconds."""
+        return tuple(map(sum, zip(*[call.seen for call in self.calls], strict=True)))
 
 
 def courses(seed: int, seconds: int, *, arrivals: bool = True) -> list[Course]:
@@ -71,12 +98,24 @@ def hour(
     """Second by second. ``linear``: watts follow SM time exactly; else as the shapes have it
     (collective kernels spin at little power, a decoder's power follows its batch)."""
     grids = [_grid(f"{seed}/{i}", course, seconds, linear) for i, course in enumerate(found)]
+    calls: list[Call] = []
+    for number, call in enumerate(_calls(seed, grids, seconds)):
+        calls.append(call)
+        if len(calls) == CALLS:
+            second = number // CALLS
+            present = tuple(c.start_s <= second + 0.5 < c.end_s for c in found)
+            yield Second(present, tuple(calls))
+            calls = []
+
+
+def _calls(
+    seed: int, grids: Sequence[tuple[list[float], list[float]]], seconds: int
+) -> Iterator[Call]:
     random = Random(f"ring/{seed}")
-    slots = seconds * SLOTS_PER_10S // 10
-    columns = range(len(found))
-    used, joules = [0.0] * len(found), [0.0] * len(found)
-    counts, number, second = [0.0] * len(found), 0, 0
-    for slot in range(slots):
+    columns = range(len(grids))
+    used, joules, counts = ([0.0] * len(grids) for _ in range(3))
+    samples, end_s = 0, CALL_S
+    for slot in range(seconds * SLOTS_PER_10S // 10):
         sm = [grid[0][slot] for grid in grids]
         asked = sum(sm)
         squeeze = 1.0 if asked <= 1.0 else 1.0 / asked
@@ -84,41 +123,38 @@ def hour(
         power = [grid[1][slot] * squeeze for grid in grids]
         first_s = slot * SLOT_S
         last_s = first_s + SLOT_S
-        here = min(last_s, second + 1.0) - first_s
+        here = min(last_s, end_s) - first_s
         for i in columns:
             used[i] += sm[i] * here
             joules[i] += power[i] * here
-        if last_s < second + 1.0 - 1e-9:
-            number += _sample(random, sm, counts)
+        if last_s <= end_s + 1e-9:  # samples are taken at the ends of slots
+            _sample(random, sm, counts)
+            samples += 1
+        if last_s < end_s - 1e-9:
             continue
-        if last_s <= second + 1.0 + 1e-9:  # taken at the very end of the second
-            number += _sample(random, sm, counts)
-            over, early = 0.0, True
-        else:
-            over, early = last_s - second - 1.0, False
-        seen = tuple(round(100 * count / max(number, 1)) for count in counts)
-        present = tuple(c.start_s <= second + 0.5 < c.end_s for c in found)
-        yield Second(tuple(used), tuple(joules), seen, present)
-        second += 1
+        seen = tuple(CALL_S * round(100 * count / max(samples, 1)) / 100 for count in counts)
+        yield Call(tuple(used), tuple(joules), seen)
+        over = max(0.0, last_s - end_s)
         used = [value * over for value in sm]
         joules = [value * over for value in power]
-        counts, number = [0.0] * len(found), 0
-        if not early:
-            number += _sample(random, sm, counts)
+        counts, samples = [0.0] * len(grids), 0
+        if last_s > end_s + 1e-9:
+            _sample(random, sm, counts)
+            samples = 1
+        end_s += CALL_S
 
 
-def _sample(random: Random, sm: Sequence[float], counts: list[float]) -> int:
+def _sample(random: Random, sm: Sequence[float], counts: list[float]) -> None:
     """One entry of the ring: how busy the engine was, booked on the one process it saw."""
     busy = sum(sm)
     if busy <= 0:
-        return 1
+        return
     mark = random.random() * busy
     for i, value in enumerate(sm):
         mark -= value
         if mark < 0:
             counts[i] += busy
             break
-    return 1
 
 
 def _course(random: Random, seconds: int, arrivals: bool) -> Course:

@@ -12,14 +12,16 @@ from typing import Final, NamedTuple
 from submeter.attribution import Party, Programs, Sharing, dynamic_uj, instance_time
 from submeter.model import Activity, Floors, Interval, Owner, ProcessKey, Reading, Usage
 from submeter.sampling.watch import Batch, GpuWatch, Held
-from submeter.units import NS_PER_S, PJ_PER_UJ
+from submeter.units import NS_PER_MS, NS_PER_S, PJ_PER_UJ
 
 _STALE_NS: Final = 10 * NS_PER_S
 """The driver's ring of utilisation samples is that long; older shares say nothing."""
 _GONE_NS: Final = 2 * _STALE_NS
 _LONGEST_NS: Final = 3 * NS_PER_S
 _SHORTEST_NS: Final = NS_PER_S // 2
-_PATIENCE: Final = 4  # calls: a device that is gone doesn't answer any more
+_BRIEFEST_NS: Final = 300 * NS_PER_MS
+"""Between two utilisation calls: the counter steps every 20–100 ms, the ring every 140."""
+_PATIENCE: Final = 8  # calls: a device that is gone doesn't answer any more
 _PPM_PER_PERCENT: Final = 10_000
 _SM_PER_VIDEO: Final = 10
 """Time of an encoder or decoder counts as a tenth of SM time until it is learnt what it draws: an
@@ -211,7 +213,13 @@ class Signals:
             if watts is None:
                 self.sharing.interrupt()
             else:
-                self.sharing.together(call.shares, watts, call.floors, exact=call.exact)
+                self.sharing.together(
+                    call.shares,
+                    watts,
+                    call.floors,
+                    seconds=call.elapsed_ns / NS_PER_S,
+                    exact=call.exact,
+                )
 
     def _weights(
         self,
@@ -281,6 +289,6 @@ def _watts(before: Reading, after: Reading) -> float | None:
     if before.energy_at_us is not None and after.energy_at_us is not None:
         elapsed_ns = (after.energy_at_us - before.energy_at_us) * 1000
     gained_uj = after.energy_uj - before.energy_uj
-    if gained_uj < 0 or not _SHORTEST_NS <= elapsed_ns <= _LONGEST_NS:
+    if gained_uj < 0 or not _BRIEFEST_NS <= elapsed_ns <= _LONGEST_NS:
         return None
     return gained_uj * PJ_PER_UJ / elapsed_ns / 1000

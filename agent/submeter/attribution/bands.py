@@ -9,7 +9,7 @@ from typing import Final
 
 from submeter.attribution.linear import Vector
 
-_MOST: Final = 192
+_MOST: Final = 96
 _FINEST_WATTS: Final = 0.125
 
 

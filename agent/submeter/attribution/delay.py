@@ -1,4 +1,4 @@
-"""SM times and power second by second in, by how much the SM times come late out.
+"""SM times and power span by span in, by how much the SM times come late out.
 
 Drivers publish utilisation some time after the power it caused, how long differs by board and
 driver. The right delay is where the two move together most: for each, R = Σ over processes of the
@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 LONGEST: Final = 3  # seconds
+_UNLIKE: Final = 1.4  # times as long, or as short: another pace
 _FORGET: Final = 1 / 600
 _EVERY: Final = 60
 _FIRST: Final = 120
@@ -24,9 +25,15 @@ _ENOUGH: Final = 3_600  # the delay is the driver's: once known it stays
 class Delay(Generic[K]):
     """Finds the delay, and pairs SM times with the power they belong to."""
 
-    def __init__(self) -> None:
-        self.seconds = 0
-        self._watts: deque[float] = deque(maxlen=LONGEST + 1)
+    def __init__(self, span: float = 1.0, late: int = 0) -> None:
+        """``span``: between two reports, in seconds; ``late``: so many spans they are, as known
+        before."""
+        self._span = span
+        self._late = late
+        self._longest = max(1, round(LONGEST / span))
+        self._stride = max(1, round(1 / span))  # comparing once a second is enough
+        self._given = 0
+        self._watts: deque[float] = deque(maxlen=self._longest + 1)
         self._seen = 0
         self._mean_watts = 0.0
         self._square_watts = 0.0
@@ -34,24 +41,39 @@ class Delay(Generic[K]):
         self._square: dict[K, float] = {}
         self._products: dict[K, list[float]] = {}  # with the power so many seconds ago
 
+    @property
+    def seconds(self) -> float:
+        """How late reports are."""
+        return self._late * self._span
+
+    def suits(self, span: float) -> bool:
+        """Whether reports still come at that pace."""
+        return self._span / _UNLIKE < span < self._span * _UNLIKE
+
+    def at_pace(self, span: float) -> "Delay[K]":
+        """The same delay of reports at another pace, to be found anew."""
+        return Delay(span, min(round(self.seconds / span), max(1, round(LONGEST / span))))
+
     def watts(self, sm_time: Mapping[K, float], watts: float) -> float | None:
         """The power that these SM times were reported for; None right after a start."""
         self._watts.appendleft(watts)
-        if len(self._watts) <= LONGEST:
-            return watts if self.seconds == 0 else None
-        self._compare(sm_time)
-        return self._watts[self.seconds]
+        if len(self._watts) <= self._longest:
+            return watts if self._late == 0 else None
+        self._given += 1
+        if self._given % self._stride == 0:
+            self._compare(sm_time)
+        return self._watts[self._late]
 
     def changed(self) -> bool:
         """Whether another delay has turned out to be right: what was paired before was wrong."""
         if self._seen < _FIRST or self._seen % _EVERY or self._seen > _ENOUGH:
             return False
-        scores = [self._score(seconds) for seconds in range(LONGEST + 1)]
-        best = max(range(LONGEST + 1), key=scores.__getitem__)
+        scores = [self._score(late) for late in range(self._longest + 1)]
+        best = max(range(self._longest + 1), key=scores.__getitem__)
         margin = 2 * len(self._mean) + _MARGIN
-        if best == self.seconds or scores[best] < _BETTER * scores[self.seconds] + margin:
+        if best == self._late or scores[best] < _BETTER * scores[self._late] + margin:
             return False
-        self.seconds = best
+        self._late = best
         return True
 
     def interrupt(self) -> None:
@@ -88,9 +110,9 @@ class Delay(Generic[K]):
                 for known, other in zip(self._products[key], moves, strict=True)
             ]
 
-    def _score(self, seconds: int) -> float:
+    def _score(self, late: int) -> float:
         total = sum(
-            self._products[key][seconds] ** 2 / square
+            self._products[key][late] ** 2 / square
             for key, square in self._square.items()
             if square
         )

@@ -42,7 +42,9 @@ from submeter.attribution.linear import (
 from submeter.attribution.steps import Steps
 
 WINDOW: Final = 12
-"""Seconds before and after that stand in for a process's SM time in this second."""
+"""Seconds before and after that stand in for a process's SM time in this second: so many spans at
+least, where one is longer."""
+_MOST_SPANS: Final = 24
 HALF_LIFE: Final = 7_200
 """After so many seconds of sharing what was seen counts half."""
 SAMPLES_PER_S: Final = 7.2
@@ -50,25 +52,29 @@ SAMPLES_PER_S: Final = 7.2
 
 _FIXED: Final = 5  # 1, power now, before and after, total SM time
 _TOTAL: Final = 4
-_NEAR: Final = (*range(WINDOW - 3, WINDOW), *range(WINDOW + 1, WINDOW + 4))
+_NEAR: Final = (-3, -2, -1, 1, 2, 3)
 _LEAST_NOISE: Final = 0.03  # of the mean: a second alone counts so many times as much, not for all
 _ROUNDING: Final = 1e-9
 _VISIBLE: Final = 0.01  # of the common slope: sampling noise that shows
 _BANDS: Final = 8
 _BAND_SECONDS: Final = 100
-_GROWTH: Final = 2 ** (1 / HALF_LIFE)
 _RIDGE: Final = 1e-3
 _AT_ONCE: Final = 16
-_BLOCK: Final = 8  # seconds
+_BLOCK: Final = 32  # spans
 _LEAST_SLOPE: Final = 1e-3  # W: a board that draws nothing when used tells nothing
 
 
+def spans(seconds: float) -> int:
+    """How many of that length stand in for one on either side."""
+    return min(_MOST_SPANS, max(WINDOW, round(WINDOW / seconds)))
+
+
 class Second(NamedTuple):
-    """SM time by column as shares of the time, and dynamic power."""
+    """SM time by column as shares of a span of time, dynamic power, and its length."""
 
     x: Vector
     watts: float
-    samples: float
+    seconds: float
 
 
 class Normal(NamedTuple):
@@ -100,6 +106,7 @@ class Moments:
     def __init__(self) -> None:
         self.columns = 0
         self.exact = False  # whether SM times are known to be free of sampling noise
+        self._reach = WINDOW
         self._recent: deque[Second] = deque()
         self._window: Vector = []  # Σ x over the seconds in `_recent`
         self._weight = 1.0
@@ -162,12 +169,17 @@ class Moments:
             del second.x[column]
         self._bands.drop_column(z, column, beta)
 
-    def observe(self, x: Vector, watts: float, seconds: int = 1) -> None:
-        """The next second, by column; counted as soon as the twelve after it are there, too."""
-        self._recent.append(Second(x, watts, seconds * SAMPLES_PER_S))
+    def observe(self, x: Vector, watts: float, seconds: float = 1.0) -> None:
+        """The next span of so many seconds, by column; counted as soon as the twelve seconds after
+        it are there, too."""
+        reach = spans(seconds)
+        if reach != self._reach:
+            self._reach = reach
+            self.interrupt()
+        self._recent.append(Second(x, watts, seconds))
         self._window = [a + b for a, b in zip(self._window, x, strict=True)]
-        if len(self._recent) > 2 * WINDOW:
-            self._count(WINDOW)
+        if len(self._recent) > 2 * reach:
+            self._count(reach)
             gone = self._recent.popleft()
             self._window = [a - b for a, b in zip(self._window, gone.x, strict=True)]
 
@@ -178,7 +190,7 @@ class Moments:
 
     @property
     def seconds(self) -> float:
-        """How many seconds without forgetting would tell as much."""
+        """How many spans without forgetting would tell as much."""
         return self._mass * self._mass / self._squares if self._mass else 0.0
 
     @property
@@ -218,23 +230,23 @@ class Moments:
         return mirrored(lower)
 
     def _count(self, at: int) -> None:
-        x, watts, samples = self._recent[at]
+        x, watts, seconds = self._recent[at]
         total = sum(x) - x[0]
         before, after = self._recent[at - 1].watts, self._recent[at + 1].watts
         z = [1.0, watts, before, after, total]
         z += [around - now for around, now in zip(self._window, x, strict=True)]
         z[_FIXED] = 0.0  # the floor around says nothing
-        self._weight *= _GROWTH
+        self._weight *= 2.0 ** (seconds / HALF_LIFE)
         weight = self._weight
         if weight > 1e6:
             self._renormalise()
             weight = self._weight
         self._mass += weight
         self._squares += weight * weight
-        self._samples += weight * samples
+        self._samples += weight * seconds * SAMPLES_PER_S
         self._watts += weight * watts
         self._used = [known + weight * value for known, value in zip(self._used, x, strict=True)]
-        weight *= self._telling()
+        weight *= self._telling(at)
         self._told += weight
         part = Band(weight, z, list(x), watts)
         self._bands.add(part)
@@ -263,11 +275,11 @@ class Moments:
         self._yy += dot(list(map(mul, watts, watts)), weights)
         block.clear()
 
-    def _telling(self) -> float:
-        """How much the second in the middle tells, about 1 on average."""
+    def _telling(self, at: int) -> float:
+        """How much the span in the middle tells, about 1 on average."""
         if self.exact:
             return 1.0
-        shares = list(map(sum, zip(*[self._recent[i].x for i in _NEAR], strict=True)))
+        shares = list(map(sum, zip(*[self._recent[at + i].x for i in _NEAR], strict=True)))
         around = sum(shares) - shares[0]
         squares = dot(shares, shares) - shares[0] * shares[0]
         mixed = 1 - squares / (around * around) if around > 0 else 0.0

@@ -167,18 +167,21 @@ class Sharing:
         watts: float,
         floor: Floors | None,
         *,
+        seconds: float = 1.0,
         exact: bool = False,
     ) -> None:
-        """One utilisation call: shares of the time since the one before (None: of PIDs that are
-        no known holder), power meanwhile, and the floor in it if that is known. ``exact``: shares
-        that are counted, not sampled."""
+        """One utilisation call: shares of the ``seconds`` since the one before (None: of PIDs that
+        are no known holder), power meanwhile, and the floor in it if that is known. ``exact``:
+        shares that are counted, not sampled."""
         if None in sm_time:
             self._learner.meet(None, None)
         self._floor_seen = floor is not None
         known = UNKNOWN_FLOOR
         if floor is not None:
             known = Prior((floor.idle_mw + floor.context_mw) / 1000, _FLOOR_SD_WATTS)
-        if self._learner.together(dict(sm_time), max(watts, 0.0), known, exact=exact):
+        if self._learner.together(
+            dict(sm_time), max(watts, 0.0), known, seconds=seconds, exact=exact
+        ):
             self._learnt()
 
     def alone(self, key: ProcessKey, share: float, watts: float) -> None:

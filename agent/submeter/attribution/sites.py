@@ -28,10 +28,10 @@ from submeter.attribution.steps import Steps
 Site: TypeAlias = tuple[float, float]
 """Precision and precision × mean of the Gaussian that stands for an expectation."""
 
-_POINTS: Final = 48
+_POINTS: Final = 36
 _REACH: Final = 4.0  # standard deviations to either side
 _DAMPING: Final = 0.8
-_NARROW: Final = 0.1  # of its mean: that close, an expectation is a slope
+_NARROW: Final = 0.15  # of its mean: that close, an expectation is a slope
 _WEAKEST: Final = 1e-6  # of a precision: what is taken for nothing
 _SAME: Final = 0.02  # of a precision: then another sweep changes nothing
 _STEP: Final = 2 * _REACH / (_POINTS - 1)

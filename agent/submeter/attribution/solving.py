@@ -10,14 +10,14 @@ covariance says so.
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import mul
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from submeter.attribution.learnt import PRIOR_SD, UNKNOWN_FLOOR, Prior, Weights
 from submeter.attribution.linear import Lower, Vector, dot, mirrored, quadratic
 from submeter.attribution.moments import Moments, Normal
-from submeter.attribution.sites import Expected, posterior, unmeasured
+from submeter.attribution.sites import Expected, Site, posterior, unmeasured
 from submeter.attribution.steps import Steps
 
 K = TypeVar("K", bound=Hashable)
@@ -60,6 +60,23 @@ class Evidence:
     solo_watts: float = 0.0
 
 
+@dataclass(slots=True)
+class Start(Generic[K]):
+    """Where a solution begins: where the last one ended."""
+
+    sites: dict[K, Site] = field(default_factory=dict)
+    noise: float = 0.0  # in squares of the common slope
+
+    def begin(
+        self, keys: Sequence[K], expected: Sequence[Expected | None], sites: list[Site]
+    ) -> float:
+        """Puts what is known into ``sites``; the noise, 0 where somebody is new."""
+        for i, key in enumerate(keys, 1):
+            if expected[i] is not None:
+                sites[i] = self.sites.get(key, sites[i])
+        return self.noise if all(key in self.sites for key in keys) else 0.0
+
+
 class _Known(NamedTuple):
     """What is known beforehand, column by column: where it is expected, how strongly as a Gaussian
     (information, and information × watts), or but for a factor."""
@@ -85,9 +102,12 @@ def solution(
     keys: Sequence[K],
     evidence: Sequence[Evidence],
     floor: Prior,
+    start: "Start[K] | None" = None,
 ) -> Steps[Weights[K] | None]:
     """Weights of ``keys``, whose columns follow the floor's in ``moments``; None while there is
-    nothing to tell them by. All that may change meanwhile is read in the first step."""
+    nothing to tell them by. ``start``: what an earlier solution ended with, which saves rounds;
+    afterwards what this one did. All that may change meanwhile is read in the first step."""
+    start = Start() if start is None else start
     keys = tuple(keys)
     evidence = [replace(one) for one in evidence]
     seen = floor is not UNKNOWN_FLOOR
@@ -102,7 +122,11 @@ def solution(
     elif not seen:
         held_sd, doubt = _HELD_SD * floor.watts, floor.sd_watts
     known = _known_before(evidence, Prior(floor.watts, held_sd), normal.slope)
-    fit = yield from _fitted(normal, known)
+    sites = unmeasured(known.expected)
+    square = normal.slope * normal.slope
+    noise = start.begin(keys, known.expected, sites) * square
+    fit = yield from _fitted(normal, known, sites, noise)
+    start.sites, start.noise = dict(zip(keys, sites[1:], strict=True)), fit.noise / square
     yield
     covariance = yield from _covariance(normal, fit, known, doubt)
     return Weights(
@@ -117,15 +141,14 @@ def solution(
     )
 
 
-def _fitted(normal: Normal, known: _Known) -> Steps[_Fit]:
-    """The noise depends on the weights, and they on it: round by round."""
+def _fitted(normal: Normal, known: _Known, sites: list[Site], noise: float) -> Steps[_Fit]:
+    """The noise depends on the weights, and they on it: round by round. ``noise`` 0: not known."""
     count = len(known.at) - 1
     beta = [known.at[0]] + [normal.slope] * count
     least = [0.0] + [_SMALLEST * normal.slope] * count
-    sites = unmeasured(known.expected)
     wide = (PRIOR_SD * normal.slope) ** 2
     doubt = sum(row[i] for i, row in enumerate(normal.sampling)) * wide
-    noise = _noise(normal, beta, doubt)
+    noise = noise or _noise(normal, beta, doubt)
     for _ in range(_ROUNDS if count < _MANY else _ROUNDS_OF_MANY):
         yield
         precision = [[value / noise for value in row] for row in normal.matrix]

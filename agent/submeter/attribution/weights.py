@@ -10,9 +10,9 @@ from typing import Final, Generic, TypeVar
 
 from submeter.attribution.delay import Delay
 from submeter.attribution.learnt import UNKNOWN_FLOOR, Prior, Weights, without
-from submeter.attribution.linear import Vector
+from submeter.attribution.linear import Vector, dot
 from submeter.attribution.moments import Moments
-from submeter.attribution.solving import Evidence, solution
+from submeter.attribution.solving import Evidence, Start, solution
 from submeter.attribution.steps import Steps
 
 K = TypeVar("K", bound=Hashable)
@@ -49,15 +49,16 @@ class WeightLearner(Generic[K]):
         self._keys: list[K] = []
         self._processes: dict[K, _Process] = {}
         self._weights: Weights[K] | None = None
-        self._pooled: list[tuple[Vector, float]] = []
+        self._pooled: list[tuple[Vector, float, float]] = []
         self._floor = UNKNOWN_FLOOR
-        self._seconds = 0
-        self._due = _NEEDED
+        self._seconds = 0.0
+        self._due: float = _NEEDED
         self._solution: Steps[Weights[K] | None] | None = None
+        self._start: Start[K] = Start()
         self._crowd: tuple[K, ...] = ()  # whose column stands for all who have none
 
     @property
-    def delay_seconds(self) -> int:
+    def delay_seconds(self) -> float:
         """How late SM times are reported, as far as found out."""
         return self._delay.seconds
 
@@ -105,28 +106,40 @@ class WeightLearner(Generic[K]):
             self._weights = None if self._weights is None else without(self._weights, key)
 
     def together(
-        self, sm_time: dict[K, float], watts: float, floor: Prior, *, exact: bool = False
+        self,
+        sm_time: dict[K, float],
+        watts: float,
+        floor: Prior,
+        *,
+        seconds: float = 1.0,
+        exact: bool = False,
     ) -> bool:
-        """A second of shared use: shares of the time by process, power, and what is known of the
-        part of it that is there whoever works. ``exact``: the shares are known not to be sampled.
-        True if that made for new weights."""
+        """A span of shared use: shares of the time by process, power, what is known of the part
+        of it that is there whoever works, and its length, which is about the same each time.
+        ``exact``: the shares are known not to be sampled. True if that made for new weights."""
         if exact != self._exact:
             self._exact = exact
             self._begin_anew()
         self._floor = floor
+        if not self._delay.suits(seconds):
+            self._delay = self._delay.at_pace(seconds)
         then = self._delay.watts(sm_time, watts)
         if self._delay.changed():
             self._begin_anew()
         if then is not None:
-            self._pooled.append((self._columns(sm_time), then))
-        if len(self._pooled) >= (1 if len(self._keys) <= _FEW else len(self._keys) // _POOL):
+            self._pooled.append((self._columns(sm_time), then, seconds))
+        if len(self._keys) <= _FEW or self._is_full():
             self._pour()
-        self._seconds += 1
+        self._seconds += seconds
         if self._solution is None and self._seconds >= self._due:
             self._due = self._seconds + self._pause()
             evidence = [self._processes[key].evidence for key in self._keys]
-            self._solution = solution(self._moments, self._keys, evidence, self._floor)
-        return self._work()
+            self._solution = solution(self._moments, self._keys, evidence, self._floor, self._start)
+        return self._work(seconds)
+
+    def _is_full(self) -> bool:
+        """Whether the spans pooled are as long as is good for so many processes."""
+        return sum(span for _, _, span in self._pooled) > len(self._keys) // _POOL - 0.5
 
     def _columns(self, sm_time: dict[K, float]) -> Vector:
         x = [1.0, *(sm_time.get(key, 0.0) for key in self._keys)]
@@ -135,15 +148,15 @@ class WeightLearner(Generic[K]):
             x[1 + self._keys.index(self._crowd[0])] += rest
         return x
 
-    def _pause(self) -> int:
+    def _pause(self) -> float:
         """Until the next solution: what is known well changes slowly."""
         if len(self._keys) > _FEW:
             return min(10 * _PAUSE, self._seconds)
-        return max(min(_PAUSE, self._seconds // 4), min(_LONG_PAUSE, self._seconds // 20))
+        return max(min(_PAUSE, self._seconds // 4), min(_LONG_PAUSE, self._seconds // 10))
 
-    def _work(self) -> bool:
+    def _work(self, seconds: float) -> bool:
         """Goes on solving; whether that is done."""
-        left = _WORK
+        left = _WORK * seconds
         while self._solution is not None and left > 0:
             left -= (1 + len(self._keys)) ** 2
             try:
@@ -166,18 +179,22 @@ class WeightLearner(Generic[K]):
         """SM times were paired with the wrong seconds' power, or come from elsewhere now."""
         self._pooled.clear()
         self._solution = None
+        self._start = Start()
         self._moments = Moments()
         self._moments.exact = self._exact
         for _ in self._keys:
             self._moments.add_column()
 
     def _pour(self) -> None:
-        """The seconds pooled so far, as one."""
-        count = len(self._pooled)
-        if count:
-            x = [sum(values) / count for values in zip(*(x for x, _ in self._pooled), strict=True)]
-            self._moments.observe(x, sum(watts for _, watts in self._pooled) / count, count)
-            self._pooled.clear()
+        """The spans pooled so far, as one."""
+        if len(self._pooled) == 1:
+            self._moments.observe(*self._pooled[0])
+        elif self._pooled:
+            xs, watts, seconds = zip(*self._pooled, strict=True)
+            whole = sum(seconds)
+            x = [dot(values, seconds) / whole for values in zip(*xs, strict=True)]
+            self._moments.observe(x, dot(watts, seconds) / whole, whole)
+        self._pooled.clear()
 
     def alone(self, key: K, share: float, watts: float) -> None:
         """A second in which nobody else was there: the device's own utilisation is exact."""

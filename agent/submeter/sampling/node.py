@@ -113,7 +113,9 @@ class Node:
             survey_ns = now_ns + late_ns - SURVEY_NS
             look_ns = now_ns - LOOK_NS
             slow.append(Job("survey", (uuid,), SURVEY_NS, survey_ns, watch.survey))
+            between_ns = look_ns + LOOK_NS // 2
             slow.append(Job("look", (uuid,), LOOK_NS, look_ns, watch.look))
+            slow.append(Job("between", (uuid,), LOOK_NS, between_ns, watch.between))
         return fast, slow
 
     def _watch(self, device: Device) -> GpuWatch:

@@ -16,6 +16,7 @@ from submeter.metering import Meter
 from submeter.metering.refresh import assumed_refresh_ns, estimate_refresh_ns
 from submeter.model import (
     Activity,
+    EnergySource,
     Gauges,
     GpuInfo,
     Holder,
@@ -26,6 +27,7 @@ from submeter.model import (
     Reading,
     UtilisationSample,
 )
+from submeter.sampling.standing import Standing
 from submeter.units import NS_PER_MS, NS_PER_S
 
 LOOK_NS: Final = NS_PER_S
@@ -33,6 +35,16 @@ SURVEY_NS: Final = 10 * NS_PER_S
 
 STRANGERS_NS: Final = 5 * NS_PER_S
 """Who comes and goes between two lists is in the driver's ring for ten seconds, and only there."""
+CROWD: Final = range(4, 9)
+"""Where so many share a GPU the driver is asked twice a second who works: the shorter the time is
+that power and names are of, the better is told who runs with whom, down to the 140 ms of the
+driver's ring. Two or three are told apart anyway, and by whole seconds what a kernel's power does
+within a training step matters less; with more the learning would cost too much
+(`benchmarks/bench_split*.py`)."""
+_CROWDED_NS: Final = 600 * NS_PER_S
+"""For so long it stays as it is though some come or go: a change of pace costs the learner half a
+minute."""
+_STEADY_NS: Final = 125 * NS_PER_MS  # … where the counter steps at least that often
 _ALERT_NS: Final = 30 * NS_PER_S
 _NEVER_NS: Final = 1 << 63
 
@@ -47,7 +59,6 @@ _FAILING_NS: Final = 3 * NS_PER_S
 _REOPEN_FIRST_NS: Final = NS_PER_S
 _REOPEN_MOST_NS: Final = 60 * NS_PER_S
 _MEMORY_CHANGE_BYTES: Final = 1 << 20
-_ANSWERS: Final = 16  # utilisation calls whose readings are waited for, or wait to be fetched
 _LIVENESS_CHECKS: Final = 8  # per look: identifying a process costs about 15 µs
 
 
@@ -110,10 +121,7 @@ class GpuWatch:
         self.held: tuple[Held, ...] | None = None  # not known yet: nobody's, rather than idle
         self.closed: deque[Closed] = deque()
         self.batches: deque[Batch] = deque(maxlen=1_024)
-        self.stood: deque[tuple[int, Reading]] = deque(maxlen=_ANSWERS)
-        """How the counter stood at each utilisation call: readings are taken in rounds, so the
-        newest one at that moment may be a second old."""
-        self._asked: deque[int] = deque(maxlen=_ANSWERS)
+        self._standing = Standing()
         self.next_close_ns = 0
         self.on_cut: Callable[[], None] = lambda: None  # tells whoever samples
         self._processes = processes
@@ -130,6 +138,8 @@ class GpuWatch:
         self._back_off_ns = _REOPEN_FIRST_NS
         self._last_utilisation_ns = 0
         self._strangers_until_ns = 0
+        self._crowded_until_ns = 0
+        self._few_until_ns = 0
         self._memory_when_listed: int | None = None
         self._past = Tally()
         self._failing_since_ns: int | None = None
@@ -143,6 +153,12 @@ class GpuWatch:
     def probing(self) -> bool:
         """Whether the sensor's refresh is still being found out, at `PROBE_PERIOD_NS`."""
         return self._probe is not None
+
+    @property
+    def stood(self) -> deque[tuple[int, Reading]]:
+        """How the counter stood at each utilisation call: readings are taken in rounds, so the
+        newest one at that moment may be a second old."""
+        return self._standing.answers
 
     @property
     def info(self) -> GpuInfo:
@@ -212,16 +228,9 @@ class GpuWatch:
             if tell is not None:
                 tell(uuid, reading)
         self.latest = reading
-        if self._asked and reading.at_ns >= self._asked[0]:
-            self._answer(readings)
+        if self._standing.wanted:
+            self._standing.show(readings)
         return max(now_ns, reading.at_ns)
-
-    def _answer(self, readings: Sequence[Reading]) -> None:
-        """The first reading from each utilisation call on."""
-        asked = self._asked
-        for reading in readings:
-            while asked and reading.at_ns >= asked[0]:
-                self.stood.append((asked.popleft(), reading))
 
     def _failed(self, now_ns: int) -> None:
         """One failure means nothing; nothing but failures for seconds means that it is gone."""
@@ -316,6 +325,18 @@ class GpuWatch:
         if self.info.mig:
             self._attempt(now_ns, self._read_instances)
 
+    def between(self, now_ns: int) -> None:
+        """Half a second after each look: who works, where some share a GPU."""
+        holders = len(self._listed or ())
+        if holders in CROWD and now_ns >= self._few_until_ns:
+            self._crowded_until_ns = now_ns + _CROWDED_NS
+        elif holders >= CROWD.stop:
+            self._crowded_until_ns, self._few_until_ns = 0, now_ns + _CROWDED_NS
+        crowded = holders > 1 and now_ns < self._crowded_until_ns and not self.info.mig
+        counted = self.info.energy_source is EnergySource.COUNTER
+        if self.up and crowded and counted and self.refresh_ns <= _STEADY_NS:
+            self._attempt(now_ns, self._read_utilisation)
+
     def survey(self, now_ns: int) -> None:
         """Every ten seconds: temperatures, clocks, throttling, and who is there."""
         if not self.up:
@@ -365,7 +386,7 @@ class GpuWatch:
         elapsed_ns = now_ns - self._last_utilisation_ns
         if elapsed_ns > SURVEY_NS:
             elapsed_ns = LOOK_NS  # after a pause the driver is asked for the last second only
-        self._asked.append(now_ns)
+        self._standing.ask(now_ns, samples)
         self.batches.append(Batch(elapsed_ns, tuple(samples), self.latest, at_ns=now_ns))
         self._last_utilisation_ns = now_ns
         known = {one.holder.pid for one in self._listed or ()}
@@ -386,7 +407,7 @@ class GpuWatch:
         since_ns, self._last_utilisation_ns = self._last_utilisation_ns, now_ns
         instances = self.device.instances(now_ns)
         if instances and now_ns > since_ns:
-            self._asked.append(now_ns)
+            self._standing.ask(now_ns)
             batch = Batch(now_ns - since_ns, (), self.latest, tuple(instances), now_ns)
             self.batches.append(batch)
 

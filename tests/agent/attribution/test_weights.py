@@ -161,6 +161,23 @@ def test_sm_times_that_come_late_are_paired_with_the_power_of_their_time(late: i
     assert weights.of("a") == pytest.approx(WATTS["a"], rel=0.15)
 
 
+def test_halves_of_seconds_tell_the_same_and_a_change_of_pace_does_no_harm() -> None:
+    bench = Bench(WATTS)
+    late: list[dict[str, float]] = []
+    for half in range(3600):
+        used = {key: 0.25 if (half // (9 + 7 * i)) % 2 else 0.03 for i, key in enumerate(WATTS)}
+        late.append(used)
+        power = sum(WATTS[key] * share for key, share in used.items())
+        if half >= 3:  # a second and a half
+            seconds = 1.0 if 1000 < half < 1060 else 0.5
+            bench.learner.together(bench.seen(late.pop(0)), power, NO_FLOOR, seconds=seconds)
+    weights = bench.learner.weights
+    assert weights is not None
+    assert bench.learner.delay_seconds == 1.5
+    assert weights.of("a") == pytest.approx(WATTS["a"], rel=0.15)
+    assert weights.of("b") < 2 * WATTS["b"]
+
+
 def test_many_processes_are_pooled_and_still_told_apart() -> None:
     watts = {f"p{i}": 60.0 + 40.0 * i for i in range(12)}
     bench = Bench(watts)
@@ -222,7 +239,7 @@ def test_solving_many_takes_many_seconds_and_little_of_each() -> None:
 def test_days_are_not_believed_more_than_they_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is forgotten tells nothing: the error bar settles instead of shrinking for ever."""
     half_life = 360
-    monkeypatch.setattr("submeter.attribution.moments._GROWTH", 2 ** (1 / half_life))
+    monkeypatch.setattr("submeter.attribution.moments.HALF_LIFE", half_life)
     moments = Moments()
     moments.add_column()
     known = []

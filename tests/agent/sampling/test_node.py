@@ -53,3 +53,29 @@ def test_a_gpu_that_is_still_gone_when_the_driver_is_back_is_looked_for(tmp_path
     assert [watch.up for watch in node.watches()] == [True, False]
     run_until(clock, jobs, begun_ns + 90 * NS_PER_S)
     assert [watch.up for watch in node.watches()] == [True, True]
+
+
+@pytest.mark.parametrize(("processes", "calls"), [(1, 0), (2, 20), (4, 40), (9, 20)])
+def test_the_driver_is_asked_twice_a_second_where_a_crowd_shares_a_gpu(
+    tmp_path: Path, processes: int, calls: int
+) -> None:
+    scenario = tmp_path / "scenario.toml"
+    scenario.write_text(
+        '[[gpu]]\nmodel = "H100"\n'
+        + "".join(
+            f'[[process]]\nname = "p{i}"\ngpu = 0\npid = {100 + i}\nargv = ["p{i}"]\nstart_s = 0\n'
+            'utilisation = 0.1\nwatts = 30\nshape = { kind = "constant" }\n'
+            for i in range(processes)
+        )
+    )
+    clock = FakeClock()
+    backend = load("mock", clock, {"scenario": scenario})
+    node = Node(backend, clock, period_ns=NS_PER_S // 10, settle_ns=NS_PER_S)
+    node.open()
+    fast, slow = node.jobs()
+    run_until(clock, fast + slow, clock.boottime_ns() + 20 * NS_PER_S)
+    (watch,) = node.watches()
+    assert len(watch.batches) == pytest.approx(calls, abs=4)
+    if calls == 40:
+        spans = [batch.elapsed_ns for batch in list(watch.batches)[4:]]
+        assert spans == pytest.approx([NS_PER_S // 2] * len(spans), rel=0.1)

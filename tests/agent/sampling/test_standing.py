@@ -85,4 +85,4 @@ def test_readings_are_kept_only_while_somebody_asks() -> None:
     standing.show([reading(400, 100), reading(500, 100)])
     assert standing.wanted
     standing.show([reading(500 + 4 * NS_PER_S // NS_PER_MS, 100)])
-    assert not standing.wanted
+    assert [standing.wanted] == [False]

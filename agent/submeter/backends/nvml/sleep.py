@@ -45,16 +45,18 @@ class Sleep:
 
 
 def sleeping(sysfs: Path) -> Mapping[str, bool]:
-    """Every NVIDIA display device that the kernel shows: its PCI address, whether it sleeps."""
+    """Every NVIDIA display device that the kernel shows: its PCI address, whether it sleeps. Asked
+    every ten seconds, and servers have hundreds of devices: hence without `Path`."""
+    devices = os.fspath(sysfs / _DEVICES)
     try:
-        devices = sorted((sysfs / _DEVICES).iterdir())
+        names = sorted(os.listdir(devices))  # noqa: PTH208
     except OSError:
         return {}
     return {
-        device.name: _word(device / "power/runtime_status") == "suspended"
-        for device in devices
-        if _word(device / "vendor") == _NVIDIA
-        and _word(device / "class").startswith(_DISPLAY_CLASS)
+        name: _word(f"{devices}/{name}/power/runtime_status") == "suspended"
+        for name in names
+        if _word(f"{devices}/{name}/vendor") == _NVIDIA
+        and _word(f"{devices}/{name}/class").startswith(_DISPLAY_CLASS)
     }
 
 
@@ -64,8 +66,14 @@ def sysfs_address(pci_bus_id: str) -> str:
     return f"{domain.lstrip('0'):0>4}:{rest}"
 
 
-def _word(path: Path) -> str:
+def _word(path: Path | str) -> str:
     try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    try:
+        return os.read(file, _ENOUGH).decode("ascii", errors="replace").strip()
+    except OSError:
+        return ""
+    finally:
+        os.close(file)

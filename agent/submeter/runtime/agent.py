@@ -14,10 +14,11 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import psutil
+
 from submeter.clock import Clock, process_cpu_ns
 from submeter.errors import DriverUnavailable
 from submeter.model import AgentUse, ExporterState, Histogram, ProcessView, Snapshot
-from submeter.runtime import memory
 from submeter.runtime.ending import Ending
 from submeter.runtime.lanes import Lanes
 from submeter.runtime.notify import STARTING
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+
+_THIS: Final = psutil.Process()
 
 RETRY_FIRST_S: Final = 1.0
 RETRY_MOST_S: Final = 60.0
@@ -306,7 +309,7 @@ class Agent:
 
 def _own_use() -> AgentUse:
     """What this process costs: a telemetry agent has to say so."""
-    return AgentUse(process_cpu_ns(), memory.resident_bytes())
+    return AgentUse(process_cpu_ns(), _THIS.memory_info().rss)
 
 
 def _sum(one: Histogram | None, other: Histogram) -> Histogram:

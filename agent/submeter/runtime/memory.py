@@ -1,14 +1,12 @@
-"""How much memory the agent takes, and what keeps that little.
+"""What keeps the memory that the agent takes small.
 
 The C library is told how to keep memory for many threads only where ctypes is there already, as it
 is with a driver; else it would cost more than it gives.
 """
 
 import importlib
-import resource
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 _MALLOPT: Final = ((-8, 2), (-3, 128 * 1024), (-1, 256 * 1024))
@@ -38,14 +36,6 @@ def do_without_tls() -> None:
             importlib.import_module("asyncio")
         finally:
             del sys.modules["ssl"]
-
-
-def resident_bytes() -> int:
-    """What this process holds of the machine's memory (proc_pid_statm(5))."""
-    return int(_STATM.read_bytes().split()[1]) * resource.getpagesize()
-
-
-_STATM: Final = Path("/proc/self/statm")
 
 
 def _call(function: str, *values: int) -> None:

@@ -35,10 +35,10 @@ SURVEY_NS: Final = 10 * NS_PER_S
 
 STRANGERS_NS: Final = 5 * NS_PER_S
 """Who comes and goes between two lists is in the driver's ring for ten seconds, and only there."""
-CROWD: Final = range(4, 9)
+CROWD: Final = range(5, 9)
 """Where so many share a GPU the driver is asked twice a second who works: the shorter the time is
 that power and names are of, the better is told who runs with whom, down to the 140 ms of the
-driver's ring. Two or three are told apart anyway, and by whole seconds what a kernel's power does
+driver's ring. Two to four are told apart anyway, and by whole seconds what a kernel's power does
 within a training step matters less; with more the learning would cost too much
 (`benchmarks/bench_split*.py`)."""
 _CROWDED_NS: Final = 600 * NS_PER_S

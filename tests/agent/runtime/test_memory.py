@@ -3,7 +3,6 @@
 import ctypes
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -48,9 +47,3 @@ def test_plain_http_is_served_without_openssl() -> None:
         "assert asyncio.sslproto.ssl is None and ssl.OPENSSL_VERSION\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_what_is_resident_is_what_the_kernel_says() -> None:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    said = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
-    assert abs(memory.resident_bytes() - said) < 4 << 20

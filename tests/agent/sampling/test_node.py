@@ -55,7 +55,9 @@ def test_a_gpu_that_is_still_gone_when_the_driver_is_back_is_looked_for(tmp_path
     assert [watch.up for watch in node.watches()] == [True, True]
 
 
-@pytest.mark.parametrize(("processes", "calls"), [(1, 0), (2, 20), (4, 40), (9, 20)])
+@pytest.mark.parametrize(
+    ("processes", "calls"), [(1, 0), (2, 20), (4, 20), (5, 40), (8, 40), (9, 20)]
+)
 def test_the_driver_is_asked_twice_a_second_where_a_crowd_shares_a_gpu(
     tmp_path: Path, processes: int, calls: int
 ) -> None:

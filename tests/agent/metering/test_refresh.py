@@ -109,6 +109,16 @@ def test_fastest_signal_counts_and_a_constant_one_does_not_matter() -> None:
     assert abs(estimate_ns - 100 * NS_PER_MS) <= 5 * NS_PER_MS
 
 
+def test_of_two_signals_that_change_the_faster_one_is_the_refresh() -> None:
+    energy, power_period_ns = dict(polled(100 * NS_PER_MS, 5)), 25 * NS_PER_MS
+    readings = [
+        reading(at_ns, value, 70_000 + at_ns // power_period_ns) for at_ns, value in energy.items()
+    ]
+    estimate_ns = estimate_refresh_ns(readings)
+    assert estimate_ns is not None
+    assert abs(estimate_ns - power_period_ns) <= 2 * NS_PER_MS
+
+
 def test_signals_a_board_lacks_are_ignored() -> None:
     power = dict(polled(20 * NS_PER_MS, 6))
     readings = [reading(at_ns, None, value) for at_ns, value in power.items()]

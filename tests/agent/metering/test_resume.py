@@ -242,6 +242,7 @@ def test_the_first_moment_of_2025_is_a_clock_that_is_set() -> None:
     ):
         before = checkpoint(10**6 * S, boot_id="before")._replace(wall_ns=last_ns)
         assert f", {before_s} s after" in resume(meter(), before, "this", 60 * S, now_ns)
+    assert resume(meter(), checkpoint(900 * S), "this", 900 * S, WALL) == "no agent for 0 s"
     assert resume(meter(), checkpoint(900 * S), "this", 900 * S + 1, WALL) == "no agent for 0 s"
     assert resume(meter(), checkpoint(900 * S), "this", 902 * S, WALL) == "no agent for 2 s"
 

@@ -24,7 +24,7 @@ FIGURES: Final = (
         at_most=0,
     ),
 )
-MINUTES: Final = 60.0
+MINUTES: Final = 70.0
 SEED: Final = 1
 
 

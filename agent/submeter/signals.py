@@ -208,7 +208,8 @@ class Signals:
             waiting.popleft()
             before, self._before = self._before, reading
             watts = None
-            if call.elapsed_ns <= _LONGEST_NS and before is not None and reading is not None:
+            timely = _BRIEFEST_NS <= call.elapsed_ns <= _LONGEST_NS
+            if timely and before is not None and reading is not None:
                 watts = _watts(before, reading)
             if watts is None:
                 self.sharing.interrupt()

@@ -125,17 +125,17 @@ def test_who_is_always_there_is_not_silently_taken_for_the_floor(
 
 
 def test_a_floor_in_milliwatts_is_known_to_three_watts(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[float, Prior, bool]] = []
+    seen: list[tuple[float, Prior, float, bool]] = []
 
-    def together(_used: object, watts: float, floor: Prior, *, exact: bool) -> bool:
-        seen.append((watts, floor, exact))
+    def together(_used: object, watts: float, floor: Prior, *, seconds: float, exact: bool) -> bool:
+        seen.append((watts, floor, seconds, exact))
         return False
 
     sharing = Sharing()
     monkeypatch.setattr(sharing._learner, "together", together)
     sharing.together({key(1): 0.5}, 200.0, Floors(60_500, 20_000))
-    sharing.together({key(1): 0.5}, -5.0, None, exact=True)
-    assert seen == [(200.0, Prior(80.5, 3.0), False), (0.0, UNKNOWN_FLOOR, True)]
+    sharing.together({key(1): 0.5}, -5.0, None, seconds=0.5, exact=True)
+    assert seen == [(200.0, Prior(80.5, 3.0), 1.0, False), (0.0, UNKNOWN_FLOOR, 0.5, True)]
 
 
 def test_programs_are_remembered_by_board_and_kind_the_newest_thousand() -> None:

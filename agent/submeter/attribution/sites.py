@@ -109,6 +109,8 @@ def _gaussian(known: Expected) -> Site:
 
 def _refined(known: Expected, mean: float, variance: float, site: Site) -> Site:
     """The site that, with all others, gives the moments that the expectation itself would."""
+    if variance <= 0:
+        return _gaussian(known)  # its pivot was lost to rounding: nothing is known of it
     rest = 1 / variance - site[0]
     if rest <= _WEAKEST / variance:
         return _gaussian(known)

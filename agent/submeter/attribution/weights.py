@@ -55,6 +55,8 @@ class WeightLearner(Generic[K]):
         self._due: float = _NEEDED
         self._solution: Steps[Weights[K] | None] | None = None
         self._start: Start[K] = Start()
+        self.failures = 0
+        """Solutions that ended in a number too large or too small."""
         self._crowd: tuple[K, ...] = ()  # whose column stands for all who have none
 
     @property
@@ -164,6 +166,12 @@ class WeightLearner(Generic[K]):
             except StopIteration as end:
                 self._solution = None
                 return self._keep(end.value)
+            except ArithmeticError:
+                # An estimate isn't worth the agent: SM time alone says it until more is seen.
+                self.failures += 1
+                self._begin_anew()
+                self._weights = None
+                return True
         return False
 
     def _keep(self, weights: Weights[K] | None) -> bool:

@@ -64,3 +64,14 @@ def test_a_gaussian_expectation_is_just_measured() -> None:
     found = posterior([[2.0], [0.0, 0.25]], [20.0, 1.0], [None, None])
     assert found.mean == pytest.approx([10.0, 4.0])
     assert found.covariance[1][1] == pytest.approx(4.0)
+
+
+def test_a_start_that_says_nothing_where_nothing_is_measured_is_made_up_for() -> None:
+    """Two that always run together, and what was expected of them forgotten: one pivot is lost."""
+    sites = [(0.0, 0.0), (0.0, 0.0)]
+    found = finished(
+        steps_to_posterior([[1.0], [1.0, 1.0]], [160.0, 160.0], [KNOWN, KNOWN], sites, 20)
+    )
+    assert sum(found.mean) == pytest.approx(160.0, rel=0.02)
+    assert min(found.mean) > 40.0
+    assert all(found.covariance[i][i] > 0 for i in range(2))

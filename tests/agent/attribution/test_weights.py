@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import mul
 
 import pytest
@@ -378,3 +378,20 @@ def test_that_all_is_scaled_down_now_and_then_changes_nothing() -> None:
         assert row == pytest.approx(same)
     for row, same in zip(scaled_down.sampling, plain.sampling, strict=True):
         assert row == pytest.approx(same)
+
+
+def test_a_solution_that_ends_in_nonsense_costs_the_weights_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> Iterator[None]:
+        yield
+        raise ZeroDivisionError
+
+    bench = Bench(WATTS)
+    bench.run(120, noisy=False)
+    with monkeypatch.context() as patched:
+        patched.setattr("submeter.attribution.weights.solution", broken)
+        while not bench.learner.failures:
+            bench.learner.together(bench.seen(dict.fromkeys(WATTS, 0.2)), 200.0, NO_FLOOR)
+        assert bench.learner.weights is None
+    assert bench.run(200, noisy=False).learnt, "what is seen afterwards tells it again"

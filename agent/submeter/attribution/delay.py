@@ -30,7 +30,7 @@ class Delay(Generic[K]):
         before."""
         self._span = span
         self._late = late
-        self._longest = max(1, round(LONGEST / span))
+        self._longest = _longest(span)
         self._stride = max(1, round(1 / span))  # comparing once a second is enough
         self._given = 0
         self._watts: deque[float] = deque(maxlen=self._longest + 1)
@@ -52,7 +52,7 @@ class Delay(Generic[K]):
 
     def at_pace(self, span: float) -> "Delay[K]":
         """The same delay of reports at another pace, to be found anew."""
-        return Delay(span, min(round(self.seconds / span), max(1, round(LONGEST / span))))
+        return Delay(span, min(round(self.seconds / span), _longest(span)))
 
     def watts(self, sm_time: Mapping[K, float], watts: float) -> float | None:
         """The power that these SM times were reported for; None right after a start."""
@@ -118,3 +118,8 @@ class Delay(Generic[K]):
         )
         counted = min(float(self._seen), 1 / _FORGET)
         return counted * total / self._square_watts if self._square_watts else 0.0
+
+
+def _longest(span: float) -> int:
+    """How many spans late reports are at most."""
+    return max(1, round(LONGEST / span))

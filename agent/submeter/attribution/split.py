@@ -79,8 +79,6 @@ def split(
     that single microjoules which can't be divided go round.
     """
     slices = _slices(interval, usage, floors)
-    if len(slices) == 1:
-        return tuple(_posted(slices[0], interval.gpu_uuid, turn))
     postings: list[Posting] = []
     for part in slices:
         postings += _posted(part, interval.gpu_uuid, turn)
@@ -97,8 +95,7 @@ def dynamic_uj(interval: Interval, floors: Floors) -> int:
 def _posted(part: _Slice, uuid: str, turn: int) -> list[Posting]:
     component, method, total_uj, weights = part
     unattributed, nobody = Method.UNATTRIBUTED, Phase.UNATTRIBUTED
-    one = len(weights) == 1
-    shares = [total_uj] if one else apportion(total_uj, list(weights.values()), turn)
+    shares = apportion(total_uj, list(weights.values()), turn)
     return [
         Posting(
             Account(uuid, mig, component, owner),

@@ -10,6 +10,7 @@ from submeter.backends.nvml import create
 from submeter.clock import SystemClock
 from submeter.errors import DeviceLost, DriverUnavailable, InputError
 from submeter.model import Activity, Gauges
+from submeter.units import NS_PER_S
 
 if TYPE_CHECKING:
     from tests.agent.backends.nvml.conftest import Node
@@ -164,28 +165,28 @@ def test_where_all_sleep_the_driver_is_not_touched(node: "Node") -> None:
 def test_a_gpu_that_falls_asleep_is_left_alone(node: "Node") -> None:
     status = device_file(node.sysfs, "0000:1b:00.0", "active")
     (device,) = node.open("gpu 0 pci=00000000:1B:00.0", "process 0 pid=11 mem=1G")
-    held = device.holders(1)
-    assert device.readings(1)
+    held = device.holders(1 * NS_PER_S)
+    assert device.readings(1 * NS_PER_S)
     status.write_text("suspended\n")
     before = node.world.calls()
-    assert device.readings(2) == ()
-    assert device.activity(2) == Activity(2)
-    assert device.gauges(2) == Gauges(2)
-    assert device.holders(2) == held
-    assert device.utilisation(2) == ()
+    assert device.readings(2 * NS_PER_S) == ()
+    assert device.activity(2 * NS_PER_S) == Activity(2 * NS_PER_S)
+    assert device.gauges(2 * NS_PER_S) == Gauges(2 * NS_PER_S)
+    assert device.holders(2 * NS_PER_S) == held
+    assert device.utilisation(2 * NS_PER_S) == ()
     with pytest.raises(DeviceLost) as asleep:
         node.backend.reopen(uuid(0))
     assert asleep.value.reason == "suspended"
     assert node.world.calls() == before
     status.write_text("active\n")
-    assert device.readings(3)
+    assert device.readings(3 * NS_PER_S)
 
 
 def test_boards_that_are_kept_on_are_not_watched(node: "Node") -> None:
     status = device_file(node.sysfs, "0000:1b:00.0", "active", control="on")
     (device,) = node.open("gpu 0 pci=00000000:1B:00.0")
     status.write_text("suspended\n")
-    assert device.readings(1)
+    assert device.readings(1 * NS_PER_S)
 
 
 def test_is_loaded_by_name_with_its_options(tmp_path: Path) -> None:

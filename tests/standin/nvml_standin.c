@@ -113,6 +113,8 @@ static void read_script(void)
     script_size = status.st_size;
     world_t *world = script_read(script_path);
     if (world == NULL) return; /* the old one stays: a wrong script was complained about */
+    static unsigned long long worlds; /* 0 is nowhere's */
+    world->number = ++worlds;
     if (!world->has_time0) world->time0_ns = first_init_ns;
     world_t *old = atomic_exchange(&current_world, world);
     if (old == &nowhere) return;
@@ -224,19 +226,22 @@ static fault_t *find_fault(call_t *call, long long field)
     return NULL;
 }
 
-/* Sleeps in the call. A hang is over early when a new script has no hang for this call any more,
-   so that a test can let its threads go. */
+/* Sleeps in the call, but not in the world, which may be replaced and buried meanwhile. A hang is
+   over early when a new script has no hang for this call any more, so that a test can let its
+   threads go. */
 static void hang(call_t *call, double seconds)
 {
-    const world_t *world = call->world;
+    unsigned long long world = call->world->number;
     int64_t until_ns = isinf(seconds) ? INT64_MAX : call->now_ns + (int64_t)(seconds * 1e9);
     while (call->now_ns < until_ns) {
+        atomic_fetch_sub(&calls_inside, 1);
         nap_until(call->now_ns + HANG_POLL_NS < until_ns ? call->now_ns + HANG_POLL_NS : until_ns);
+        atomic_fetch_add(&calls_inside, 1);
         call_advance(call);
-        if (call->world == world) continue;
+        if (call->world->number == world) continue;
         const fault_t *still = find_fault(call, -1);
         if (still == NULL || still->hang <= 0) return;
-        world = call->world;
+        world = call->world->number;
     }
 }
 
@@ -262,10 +267,11 @@ static nvmlReturn_t suffer(call_t *call)
     fault_t *fault = find_fault(call, -1);
     if (fault == NULL) return NVML_SUCCESS;
     if (fault->segv) raise(SIGSEGV);
-    if (fault->hang > 0) hang(call, fault->hang);
     call->garbled = fault->has_garbage;
     call->garbage = fault->garbage;
-    return fault->has_error ? (nvmlReturn_t)fault->error : NVML_SUCCESS;
+    nvmlReturn_t result = fault->has_error ? (nvmlReturn_t)fault->error : NVML_SUCCESS;
+    if (fault->hang > 0) hang(call, fault->hang); /* with its world the fault may be gone */
+    return result;
 }
 
 fault_t *call_fault_for_field(call_t *call, unsigned field)

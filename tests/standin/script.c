@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define MAX_PAIRS 48
 
@@ -200,11 +201,34 @@ static const char *pair(const line_t *line, const char *key)
     return NULL;
 }
 
+/* Of each world its own memory, taken from the kernel and given back as one: worlds come and go, and
+   the heap with the holes that they would leave is that of the process that is measured. */
+#define ROOM_BYTES (64UL << 20) /* addresses; there is only as much memory as was written to */
+
+static char *room_next, *room_end; /* one script is read at a time */
+
+static void *take(size_t size)
+{
+    char *taken = room_next;
+    room_next += (size + 15) / 16 * 16;
+    if (room_next > room_end) abort();
+    return taken; /* zeros */
+}
+
+static world_t *new_world(void)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    room_next = mmap(NULL, ROOM_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (room_next == MAP_FAILED) abort();
+    room_end = room_next + ROOM_BYTES;
+    return take(sizeof(world_t));
+}
+
 static void *grow(void *list, int count, size_t size)
 {
-    void *longer = realloc(list, (size_t)(count + 1) * size);
-    if (longer == NULL) abort();
-    memset((char *)longer + (size_t)count * size, 0, size);
+    if ((count & (count - 1)) != 0) return list; /* room is made at every power of two */
+    void *longer = take((count == 0 ? 1 : 2 * (size_t)count) * size);
+    if (count > 0) memcpy(longer, list, (size_t)count * size);
     return longer;
 }
 #define APPEND(list, count)                                                                        \
@@ -216,14 +240,13 @@ static void read_gpu(line_t *line, world_t *world)
     if (board->declared) complain(line, "gpu %lld is declared twice", line->gpu);
     int gpu = (int)line->gpu;
     *board = (board_t){
-        .declared = true, .cache = calloc(1, sizeof(cache_t)), .name = "NVIDIA H100 80GB HBM3", .arch = "hopper", .scopes = "0",
+        .declared = true, .cache = take(sizeof(cache_t)), .name = "NVIDIA H100 80GB HBM3", .arch = "hopper", .scopes = "0",
         .stamp = "read", .index = gpu, .minor = gpu, .seed = gpu, .idle_mw = 70000,
         .limit_mw = 700000, .min_limit_mw = 200000, .energy_start_mj = 1000000, .instant = 1,
         .power = 1, .util = 1, .list = 1, .mem_total = 80ULL << 30, .mem_reserved = 512ULL << 20,
         .temp_c = -1, .mem_temp_c = -1, .sm_mhz = 1980, .mem_mhz = 2619,
         .util_period_us = 10e6 / 72, /* 72 samples in 10 s: open-gpu-kernel-modules, ctrl2080perf.h */
     };
-    if (board->cache == NULL) abort();
     snprintf(board->uuid, sizeof board->uuid, "GPU-00000000-0000-4000-8000-%012d", gpu);
     snprintf(board->pci, sizeof board->pci, "00000000:%02X:00.0", 0x1b + gpu);
     const char *arch = pair(line, "arch") == NULL ? board->arch : pair(line, "arch");
@@ -565,8 +588,7 @@ world_t *script_read(const char *path)
         fprintf(stderr, "%s: %s\n", path, strerror(errno));
         return NULL;
     }
-    world_t *world = calloc(1, sizeof *world);
-    if (world == NULL) abort();
+    world_t *world = new_world();
     strcpy(world->driver, "580.95.05");
     world->cuda = 13000;
     char *text = NULL;
@@ -592,22 +614,5 @@ world_t *script_read(const char *path)
 /* Gives a world's memory back. */
 void script_free(world_t *world)
 {
-    for (int gpu = 0; gpu < MAX_GPUS; gpu++) {
-        board_t *board = &world->boards[gpu];
-        free(board->cache);
-        free(board->loads);
-        free(board->processes);
-        free(board->events);
-        free(board->throttles);
-        free(board->xids);
-        free(board->held);
-        free(board->lost);
-    }
-    for (int id = 0; id < CALL_COUNT; id++) {
-        free(world->rules[id].fault);
-        free(world->rules[id].latency);
-    }
-    free(world->faults);
-    free(world->latencies);
-    free(world);
+    munmap(world, ROOM_BYTES);
 }

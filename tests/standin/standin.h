@@ -124,6 +124,7 @@ typedef struct {
 } rules_t;
 
 typedef struct world {
+    unsigned long long number; /* none has that of another one */
     char driver[80], library[80];
     long long cuda, time0_ns;
     bool has_time0;

@@ -1,6 +1,7 @@
 """Whatever is booked, whatever the clock says, however it is asked for: the sums are the same."""
 
 import random
+import sqlite3
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -15,6 +16,8 @@ from submeter.ledger.opening import open_store
 from submeter.ledger.reader import open_reader
 from submeter.ledger.records import Session
 from submeter.ledger.retention import Keep
+from submeter.ledger.rows import LEVELS
+from submeter.ledger.schema import FILE_NAME
 from submeter.ledger.writer import DirectWriter
 from submeter.model import (
     Account,
@@ -139,6 +142,35 @@ def test_clocks_off_by_quarters_of_an_hour_are_read_as_exactly(
                 found.append(+sums)
         assert found[0] == found[1]
         assert found[0].total() == expected.total()
+
+
+@pytest.mark.threat("T26")
+@settings(max_examples=40, deadline=None)
+@given(history=steps, jumps=st.booleans(), short=st.booleans(), data=st.data())
+def test_a_row_that_is_taken_out_is_missed(
+    history: list[Step], jumps: bool, short: bool, data: st.DataObject
+) -> None:
+    """Of any level, the newest included, though what it covers is there and adds up. But for the
+    oldest, where retention might have removed it: then a longer row still has every joule of it."""
+    keep = SHORT if short else Keep()
+    with tempfile.TemporaryDirectory(dir=MEMORY) as scratch:
+        directory = Path(scratch) / "state"
+        expected = keep_books(directory, history, keep, jumps=jumps)
+        open_store(directory, "nvml", START_S * NS_PER_S, keep)[0].finish()
+        connection = sqlite3.connect(directory / FILE_NAME, isolation_level=None)
+        for table in [level.name for level in LEVELS]:
+            rows = connection.execute(f"SELECT * FROM {table} ORDER BY gpu, seq").fetchall()
+            for row in [data.draw(st.sampled_from(rows)), rows[-1]] if rows else []:
+                gpu, seq = row[:2]
+                connection.execute(f"DELETE FROM {table} WHERE gpu = ? AND seq = ?", (gpu, seq))
+                if not audit(directory).problem:
+                    assert seq == min(each[1] for each in rows if each[0] == gpu), table
+                    assert seq < max(each[1] for each in rows if each[0] == gpu), table
+                    assert table != "days"
+                    assert read(directory, 0, FAR_S, []) == expected
+                connection.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?)", row)
+        assert not audit(directory).problem
+        connection.close()
 
 
 @pytest.mark.fault("F50", "F53")

@@ -3,7 +3,7 @@
 Checked are: the structure of the database; the records of the log that goes on from it; the
 chains of hashes, from the beginning or from the row
 that vouches for the oldest one left; that each longer row is the sum of the rows it covers, and
-covers each of them once; that the totals which rows carry are the sum of all energy so far; that
+covers each of them once; that no longer row is missing at the end; that the totals which rows carry are the sum of all energy so far; that
 every series and session a row names is there; and corrections. What a hash covers is in rows.py.
 """
 
@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from submeter.errors import StateUnusable
 from submeter.ledger import chains
-from submeter.ledger.book import Tip
+from submeter.ledger.book import Tip, above_s
 from submeter.ledger.counts import PREFIX, parse_counts
 from submeter.ledger.files import DamagedFile, reading
 from submeter.ledger.load import checked_open
@@ -207,6 +207,7 @@ class _Level:
         self._at = 0  # the next of those above
         self._sum = Row(0)
         self._last_ten = 0
+        self._begun_s: int | None = None  # the label of the row above that isn't over yet
 
     def rows(self, connection: sqlite3.Connection) -> Iterator[Row]:
         """Every row that is left, in order. Raises BadRow at the first bad one."""
@@ -251,6 +252,7 @@ class _Level:
     def _compare(self, row: Row, name: str) -> None:
         """Where a covering row ends here, it must be the sum since the one before."""
         if self._at >= len(self._above):
+            self._not_covered(row)
             return
         self._sum.metered_ns += row.metered_ns
         add_all(self._sum.facts, row.facts)
@@ -267,6 +269,16 @@ class _Level:
             raise BadRow(f"{covering} is not the sum of what it covers")
         self._sum = Row(0)
         self._at += 1
+
+    def _not_covered(self, row: Row) -> None:
+        """The first row of another minute, hour or day ends the one before."""
+        if self._level == TOP:
+            return
+        begun_s = above_s(self._level, row.start_s)
+        if self._begun_s not in {None, begun_s}:
+            number, gpu = self._chain.tips[self._level + 1] + 1, self._chain.gpu.id
+            raise BadRow(f"{LEVELS[self._level + 1].name} {number} of GPU {gpu}: missing")
+        self._begun_s = begun_s
 
 
 def _names(row: Row, level: int, gpu: Gpu, known: _Known) -> None:

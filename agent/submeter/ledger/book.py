@@ -86,8 +86,7 @@ class Book:
         above = level + 1
         if above > TOP:
             return
-        width_s = LEVELS[above].width_s
-        start_s = row.start_s // width_s * width_s
+        start_s = above_s(level, row.start_s)
         rollup = self._rollups[above]
         if rollup is not None and rollup.row.start_s != start_s:
             ended = rollup.row.whole()
@@ -108,3 +107,10 @@ class Book:
         digest = link(before.hash, sealed)
         self.tips[level] = Tip(seq, digest)
         return sealed._replace(hash=digest)
+
+
+def above_s(level: int, start_s: int) -> int:
+    """The label of the longer row that a row is added to. All rows of a level that none covers yet
+    have the same one, since the first row of another ends it."""
+    width_s = LEVELS[level + 1].width_s
+    return start_s // width_s * width_s

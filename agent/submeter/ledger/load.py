@@ -4,7 +4,7 @@ import sqlite3
 from typing import cast
 
 from submeter.ledger import chains
-from submeter.ledger.book import Tip
+from submeter.ledger.book import Tip, above_s
 from submeter.ledger.counts import PREFIX, parse_counts
 from submeter.ledger.done import MARKS, parse_marks
 from submeter.ledger.records import Gpu, GpuHistory, Loaded, Series, Session
@@ -77,6 +77,9 @@ def _history(
             _account(loaded.series, sums, row)
             tip = Tip(sealed.seq, sealed.hash)
             if level < TOP:
+                if last is not None and above_s(level, last.start_s) != above_s(level, row.start_s):
+                    above = f"{LEVELS[level + 1].name} {tips[level + 1].seq + 1}"
+                    raise BadRow(f"{above} of GPU {gpu.id}: missing")
                 history.tails.append((level, tip, row))
             if row.cover is not None:
                 covered = Tip(row.cover.below, row.cover.below_hash)

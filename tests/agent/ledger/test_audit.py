@@ -235,6 +235,10 @@ def test_the_row_that_is_not_over_is_checked_as_well(
          "tens of GPU-1: end before those that cover them"),
         ("DELETE FROM tens WHERE gpu = 1 AND seq = 59", f"open row of GPU-1: {CHANGED}"),
         ("DELETE FROM hours WHERE gpu = 1 AND seq <= 3", "hours 3 of GPU-1: missing"),
+        # all that they covered is there, and adds up; but the first of a new day ends the day
+        ("DELETE FROM days", "days 1 of GPU-1: missing"),
+        ("DELETE FROM hours WHERE gpu = 1 AND seq = 28", "hours 28 of GPU-1: missing"),
+        ("DELETE FROM minutes WHERE gpu = 1 AND seq = 58", "minutes 58 of GPU-1: missing"),
         # as retention does, whose longer rows vouch for what is left
         ("DELETE FROM tens WHERE seq < 4; DELETE FROM minutes WHERE seq < 3", ""),
         ("DELETE FROM minutes WHERE gpu = 1 AND seq < 4", "minutes 3 of GPU-1: missing"),

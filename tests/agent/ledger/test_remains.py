@@ -1,6 +1,7 @@
 """What is proved of a damaged ledger, row by row, and what is made of it."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -304,3 +305,26 @@ def test_two_gpus_are_saved_each_by_itself(books: Callable[..., Any], tmp_path: 
     assert not audit(made.directory).problem
     (kept,) = made.directory.glob("ledger.corrupt-*")
     assert kept.name == f"ledger.corrupt-{made.wall_ns // NS_PER_S}"
+
+
+@pytest.mark.parametrize("table", ["minutes", "hours", "days"])
+def test_a_longer_row_that_was_taken_out_is_made_anew(
+    books: Callable[..., Any], table: str
+) -> None:
+    """The newest one: all that it covered is there."""
+    made = books()
+    for step in range(60):
+        made.book("GPU-1", 1_800, [("a", 10 + step)])
+    before = Counter(made.ledger.accounts())
+    made.close()
+    with opened(made) as connection:
+        whole = connection.execute(f"SELECT * FROM {table}").fetchall()
+        newest = max(row[1] for row in whole)
+        connection.execute(f"DELETE FROM {table} WHERE seq = ?", (newest,))
+    again = books()
+    assert Counter(again.ledger.accounts()) == before
+    again.close()
+    assert not audit(made.directory).problem
+    with opened(made) as connection:
+        found = connection.execute(f"SELECT start_s FROM {table}").fetchall()
+    assert [start_s for (start_s,) in found] == [row[2] for row in whole]

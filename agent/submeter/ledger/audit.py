@@ -3,8 +3,9 @@
 Checked are: the structure of the database; the records of the log that goes on from it; the
 chains of hashes, from the beginning or from the row
 that vouches for the oldest one left; that each longer row is the sum of the rows it covers, and
-covers each of them once; that no longer row is missing at the end; that the totals which rows carry are the sum of all energy so far; that
-every series and session a row names is there; and corrections. What a hash covers is in rows.py.
+covers each of them once; that no longer row is missing at the end; that the totals which rows
+carry are the sum of all energy so far; that every series and session a row names is there; and
+corrections. What a hash covers is in rows.py.
 """
 
 import hashlib

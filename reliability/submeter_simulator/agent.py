@@ -18,7 +18,7 @@ from submeter.ledger.records import Commit, Session
 from submeter.ledger.rows import Row
 from submeter.ledger.store import NotWritten, Store
 from submeter.model import AgentUse, Owner, ProcessFacts, Snapshot, Verdict
-from submeter.sampling.jobs import Job, Lateness, missed_by_owner, run_until
+from submeter.sampling.jobs import Job, Lateness, count_missed, run_until
 from submeter.sampling.node import Node
 from submeter.settlement import About, Health, Settlement
 from submeter.units import NS_PER_MS, NS_PER_S
@@ -253,7 +253,7 @@ class Agent:
         return Health(
             components_up={BACKEND: self._is_open, "ledger": not self.writer.problem},
             lateness=self._lateness.histogram(),
-            missed_ticks=missed_by_owner(self._jobs),
+            missed_ticks=count_missed(self._jobs),
             own=AgentUse(now_ns // 100, 30 << 20),
         )
 

@@ -43,7 +43,8 @@ static pthread_mutex_t lifecycle = PTHREAD_MUTEX_INITIALIZER;
 static world_t nowhere; /* before a script was read: no driver */
 static _Atomic(world_t *) current_world = &nowhere;
 static world_t *retired;          /* replaced; a call may still be in one of them */
-static atomic_int calls_inside;
+static atomic_int calls_open;   /* begun, and not over */
+static atomic_int calls_inside; /* of those: not asleep, and so perhaps in a world */
 static _Atomic(log_entry_t *) call_log;
 static atomic_llong next_reload_ns, wall_offset_us;
 static atomic_int initialised;
@@ -289,6 +290,7 @@ static void open_call(call_t *call, enum call_id id)
     memset(call, 0, sizeof *call);
     call->id = id;
     call->gpu = -2; /* neither a GPU's number nor all */
+    atomic_fetch_add(&calls_open, 1);
     if (atomic_fetch_add(&calls_inside, 1) == 0 && retired != NULL) bury_worlds();
     call_advance(call);
     call->start_ns = call->now_ns;
@@ -446,6 +448,21 @@ void standin_reset(void)
     script_inode = 0;
     memset(present, 0, sizeof present);
     pthread_mutex_unlock(&lifecycle);
+}
+
+/* Unloaded after nvmlShutdown: what was mapped goes too, since a driver may be loaded anew a hundred
+   times. A process that ends with calls on their way keeps everything. */
+__attribute__((destructor)) static void leave(void)
+{
+    if (atomic_load(&initialised) > 0 || atomic_load(&calls_open) > 0) return;
+    world_t *world = atomic_exchange(&current_world, &nowhere);
+    if (world != &nowhere) script_free(world);
+    while ((world = retired) != NULL) {
+        retired = world->next;
+        script_free(world);
+    }
+    log_entry_t *log = atomic_exchange(&call_log, NULL);
+    if (log != NULL) munmap(log, CALL_COUNT * sizeof(log_entry_t));
 }
 
 /* ---- versions and errors ---- */

@@ -22,7 +22,7 @@ from submeter.model import AgentUse, ExporterState, Histogram, ProcessView, Snap
 from submeter.runtime.ending import Ending
 from submeter.runtime.lanes import Lanes
 from submeter.runtime.notify import STARTING
-from submeter.sampling.jobs import LATENESS_BOUNDS_NS, missed_by_owner
+from submeter.sampling.jobs import added
 from submeter.sampling.node import Node
 from submeter.settlement import Health, Settlement
 from submeter.units import NS_PER_MS, NS_PER_S
@@ -39,6 +39,8 @@ _THIS: Final = psutil.Process()
 RETRY_FIRST_S: Final = 1.0
 RETRY_MOST_S: Final = 60.0
 RESCAN_S: Final = 10.0
+CALM_NS: Final = 600 * NS_PER_S
+"""So long after the last slow call to a GPU all share their threads again, the first time."""
 _BLIND_NS: Final = 30 * NS_PER_S
 _CLOSING_NS: Final = 30 * NS_PER_MS
 _STOP_LANES_S: Final = 2.0
@@ -81,6 +83,7 @@ class Agent:
         self._exporters = exporters
         self._lanes: Lanes | None = None
         self._missed: dict[str, int] = {}
+        self._calm_ns = CALM_NS
         self._blind_since_ns: int | None = None
         self._lateness: Histogram | None = None
         self._stopping = threading.Event()
@@ -176,6 +179,7 @@ class Agent:
                 retry_s = RETRY_FIRST_S
                 while not self._attention.wait(RESCAN_S):
                     self._rescan()
+                    self._gather()
                 if self._stopping.is_set():
                     return
                 self._inside(self._close)
@@ -226,6 +230,26 @@ class Agent:
             lanes.add(sample=fast, look=slow)
             _log.info("metering %d more GPU(s)", len(new))
 
+    def _gather(self) -> None:
+        """After a call that was slow has parted them, all GPUs share their threads again: each
+        thread costs a wake-up per tick. The next time only after twice as long."""
+        lanes = self._lanes
+        if lanes is None:
+            return
+        calm = lanes.calm_for_ns(self._clock.boottime_ns()) >= self._calm_ns
+        if calm:
+            self._calm_ns *= 2
+        for fast, lane, jobs in (
+            (True, "sample", self._node.fast_jobs),
+            (False, "look", self._node.slow_jobs),
+        ):
+            if calm:
+                lanes.part(_STOP_LANES_S, fast=fast)
+            free = set(lanes.collect(fast=fast))
+            if free:
+                watches = [each for each in self._node.watches() if each.info.uuid in free]
+                lanes.add(**{lane: jobs(watches)})
+
     def _close(self) -> None:
         _log.error("the driver went away: %s", self.driver_error)
         lanes, self._lanes = self._lanes, None
@@ -236,7 +260,7 @@ class Agent:
         self._node.close()
 
     def _remember(self, lanes: Lanes) -> None:
-        for uuid, missed in missed_by_owner(lanes.jobs()).items():
+        for uuid, missed in lanes.missed().items():
             self._missed[uuid] = self._missed.get(uuid, 0) + missed
         self._lateness = _sum(self._lateness, lanes.lateness())
 
@@ -288,7 +312,7 @@ class Agent:
         lateness = self._lateness
         hung: frozenset[str] = frozenset()
         if lanes is not None:
-            for uuid, count in missed_by_owner(lanes.jobs()).items():
+            for uuid, count in lanes.missed().items():
                 missed[uuid] = missed.get(uuid, 0) + count
             lateness = _sum(lateness, lanes.lateness())
             hung = frozenset(lanes.hung(now_ns))
@@ -312,8 +336,5 @@ def _own_use() -> AgentUse:
     return AgentUse(process_cpu_ns(), _THIS.memory_info().rss)
 
 
-def _sum(one: Histogram | None, other: Histogram) -> Histogram:
-    if one is None:
-        return other
-    counts = tuple(a + b for a, b in zip(one.counts, other.counts, strict=True))
-    return Histogram(LATENESS_BOUNDS_NS, counts, one.sum_ns + other.sum_ns)
+def _sum(before: Histogram | None, now: Histogram) -> Histogram:
+    return now if before is None else added([before, now])

@@ -3,19 +3,28 @@
 A lane is one thread that runs many GPUs' jobs, since a wake-up costs more than a read. Its
 weakness, one driver call that does not return (45 s and more have been seen), is met by the
 guard: when a lane has been inside one job for too long, all jobs of other owners move to a fresh
-lane, and the stuck thread keeps only the stuck GPU's. That GPU stays in a lane of its own from
-then on, so there is at most one stuck thread per GPU and pace, and at most one delay of
-`STUCK_NS` + `GUARD_PERIOD_NS` per GPU and life of the agent.
+lane, and the stuck thread keeps only the stuck GPU's. That GPU stays in a lane of its own, so there
+is at most one stuck thread per GPU and pace. Once no call has been slow for long, all lanes end and
+their GPUs share threads again (`part`, `collect`), since each lane has a wake-up of its own to pay.
+How long that is doubles each time, so that a GPU that hangs now and then, for years, delays others
+by `STUCK_NS` + `GUARD_PERIOD_NS` a handful of times.
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
 from submeter.clock import Clock
 from submeter.model import Histogram
 from submeter.runtime.pacing import PacedJobs
-from submeter.sampling.jobs import LATENESS_BOUNDS_NS, SAMPLE, Job, Lateness
+from submeter.sampling.jobs import (
+    LATENESS_BOUNDS_NS,
+    SAMPLE,
+    Job,
+    Lateness,
+    added,
+    count_missed,
+)
 from submeter.units import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
@@ -54,7 +63,7 @@ class Lane:
         self._lock = threading.Lock()
         self._jobs: list[Job] = list(jobs)
         self._due: list[Job] = []  # of this wake-up, still to be run, last one first
-        self._stopping = False
+        self.stopping = False
         self._busy: tuple[Job, int] | None = None
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
 
@@ -74,7 +83,7 @@ class Lane:
 
     def stop(self) -> None:
         """Asks the lane to end; `join` waits for it."""
-        self._stopping = True
+        self.stopping = True
         if self._paced is not None:
             self._paced.stop()
 
@@ -83,6 +92,10 @@ class Lane:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def left(self) -> bool:
+        """Whether it was stopped and has ended."""
+        return self.stopping and not self._thread.is_alive()
 
     def jobs(self) -> list[Job]:
         with self._lock:
@@ -126,7 +139,7 @@ class Lane:
         if paced is not None:
             paced.come_first()
         try:
-            while not self._stopping and self._jobs:
+            while not self.stopping and self._jobs:
                 self._run_due(self._wait() if paced is None else self._wait_polling(paced))
         except BaseException as error:
             self._crash(error)
@@ -146,7 +159,7 @@ class Lane:
             self._due.reverse()
         while (now_ns := clock.boottime_ns()) < next_ns:
             clock.sleep_until(next_ns)
-            if self._stopping:
+            if self.stopping:
                 break
         return now_ns
 
@@ -172,7 +185,7 @@ class Lane:
             noted.since(now_ns)
         while True:
             with lock:
-                if not self._due or self._stopping:
+                if not self._due or self.stopping:
                     self._busy = None
                     break
                 job = self._due.pop()
@@ -207,7 +220,11 @@ class Lanes:
         self._clock = clock
         self._crash = crash
         self._functions = functions
-        self._lanes: list[Lane] = []
+        self._lanes: list[Lane] = []  # never changed, only replaced
+        self._changing = threading.Lock()
+        self._past = Lateness().histogram()  # of lanes that were collected, as the missed ticks are
+        self._past_missed: dict[str, int] = {}
+        self._calm_since_ns: int | None = None
         self._stopping = threading.Event()
         self._waker: Guard | None = None
         self._guard = threading.Thread(target=self._watch, name="guard", daemon=True)
@@ -229,14 +246,19 @@ class Lanes:
         return [job for lane in self.lanes() for job in lane.jobs()]
 
     def lateness(self) -> Histogram:
-        """How late the fast jobs were, over all fast lanes."""
-        histograms = [lane.lateness.histogram() for lane in self.lanes() if lane.fast]
-        counts = [sum(bucket) for bucket in zip(*(h.counts for h in histograms), strict=True)]
-        return Histogram(LATENESS_BOUNDS_NS, tuple(counts), sum(h.sum_ns for h in histograms))
+        """How late the fast jobs were, over all fast lanes that there were."""
+        with self._changing:
+            late = [lane.lateness.histogram() for lane in self._lanes if lane.fast]
+            return added([self._past, *late])
+
+    def missed(self) -> dict[str, int]:
+        """Missed deadlines by owner, of all jobs that there were."""
+        with self._changing:
+            return count_missed(self.jobs(), dict(self._past_missed))
 
     def runs(self) -> int:
         """How many fast jobs were begun; stands still where none of them returns."""
-        return sum(lane.lateness.count for lane in self.lanes() if lane.fast)
+        return sum(self.lateness().counts)
 
     def busy_owners(self) -> set[str]:
         """Owners inside a call right now."""
@@ -253,19 +275,39 @@ class Lanes:
         self._stopping.set()
         if self._waker is not None:
             self._waker.look()
-        deadline_ns = self._clock.boottime_ns() + int(timeout_s * NS_PER_S)
-        for lane in self._lanes:
-            lane.stop()
-        ended = True
-        for lane in self._lanes:
-            left_ns = max(0, deadline_ns - self._clock.boottime_ns())
-            ended &= lane.join(left_ns / NS_PER_S)
-        return ended
+        with self._changing:  # from now on none is added
+            lanes = self._lanes
+        return _end(lanes, self._clock, timeout_s)
+
+    def calm_for_ns(self, now_ns: int) -> int:
+        """For how long no call has been slow, where one was and jobs have been apart since."""
+        since_ns = self._calm_since_ns
+        return 0 if since_ns is None else now_ns - since_ns
+
+    def part(self, timeout_s: float, *, fast: bool) -> None:
+        """Has all lanes of that pace end after what they do now, and waits for it. `collect` then
+        says whose jobs nobody runs any more."""
+        self._calm_since_ns = None
+        _end([lane for lane in self.lanes() if lane.fast is fast], self._clock, timeout_s)
+
+    def collect(self, *, fast: bool) -> list[str]:
+        """Whose jobs of that pace have no lane any more, since `part`; each is told once. One whose
+        call didn't return in time comes later, when it has."""
+        with self._changing:
+            left = [lane for lane in self._lanes if lane.fast is fast and lane.left()]
+            self._lanes = [lane for lane in self._lanes if lane not in left]
+            for lane in left:
+                count_missed(lane.jobs(), self._past_missed)
+                self._past = added([self._past, lane.lateness.histogram()])
+        return list(dict.fromkeys(o for lane in left for job in lane.jobs() for o in job.owners))
 
     def _add(self, name: str, jobs: Iterable[Job]) -> None:
         lane = Lane(name, self._clock, jobs, self._crash, self._functions)
-        self._lanes.append(lane)
-        lane.start()
+        with self._changing:
+            if self._stopping.is_set():
+                return
+            self._lanes = [*self._lanes, lane]
+            lane.start()
         if self._waker is not None:
             self._waker.look()
 
@@ -289,10 +331,24 @@ class Lanes:
         return [place for lane in self.lanes() for place in lane.places]
 
     def _split(self, now_ns: int) -> None:
-        for lane in self._lanes:
+        for lane in self.lanes():
             owner, duration_ns = lane.busy_for_ns(now_ns)
             if duration_ns > STUCK_NS and not self._stopping.is_set():
                 others = lane.give_up_others(owner)
+                if others or self._calm_since_ns is not None:
+                    self._calm_since_ns = now_ns
                 if others:
                     self._add(f"{lane.name}'", others)
-                    return  # the list has changed; whatever else is stuck can wait
+                    return  # whatever else is stuck can wait
+
+
+def _end(lanes: Collection[Lane], clock: Clock, timeout_s: float) -> bool:
+    """Whether all ended in time."""
+    deadline_ns = clock.boottime_ns() + int(timeout_s * NS_PER_S)
+    for lane in lanes:
+        lane.stop()
+    ended = True
+    for lane in lanes:
+        left_ns = max(0, deadline_ns - clock.boottime_ns())
+        ended &= lane.join(left_ns / NS_PER_S)
+    return ended

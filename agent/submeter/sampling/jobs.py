@@ -6,7 +6,7 @@ them one after another on a clock that may be fake.
 
 import heapq
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from submeter.clock import Clock
@@ -157,10 +157,16 @@ def run_until(
         clock.sleep_until(until_ns)
 
 
-def missed_by_owner(jobs: Sequence[Job]) -> dict[str, int]:
-    """Missed deadlines of all jobs, by owner."""
-    missed: dict[str, int] = {}
+def count_missed(jobs: Iterable[Job], missed: dict[str, int] | None = None) -> dict[str, int]:
+    """Missed deadlines of all jobs, by owner, added to those in ``missed``."""
+    missed = {} if missed is None else missed
     for job in jobs:
         for owner in job.owners:
             missed[owner] = missed.get(owner, 0) + job.missed
     return missed
+
+
+def added(late: Sequence[Histogram]) -> Histogram:
+    """Of several who counted, one at least, the sum."""
+    counts = tuple([sum(bucket) for bucket in zip(*(one.counts for one in late), strict=True)])
+    return Histogram(LATENESS_BOUNDS_NS, counts, sum(one.sum_ns for one in late))

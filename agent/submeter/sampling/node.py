@@ -99,9 +99,16 @@ class Node:
 
     def jobs(self, watches: list[GpuWatch] | None = None) -> tuple[list[Job], list[Job]]:
         """The fast jobs and the slow ones, of all GPUs or of some, on fresh grids."""
-        now_ns = self._clock.boottime_ns()
         watches = self.watches() if watches is None else watches
-        fast = self._rounds.jobs(watches, now_ns)
+        return self.fast_jobs(watches), self.slow_jobs(watches)
+
+    def fast_jobs(self, watches: list[GpuWatch]) -> list[Job]:
+        """Those that read sensors."""
+        return self._rounds.jobs(watches, self._clock.boottime_ns())
+
+    def slow_jobs(self, watches: list[GpuWatch]) -> list[Job]:
+        """Those that look who is there, and how busy."""
+        now_ns = self._clock.boottime_ns()
         slow = []
         for i, watch in enumerate(watches):
             uuid = watch.info.uuid
@@ -116,7 +123,7 @@ class Node:
             between_ns = look_ns + LOOK_NS // 2
             slow.append(Job("look", (uuid,), LOOK_NS, look_ns, watch.look))
             slow.append(Job("between", (uuid,), LOOK_NS, between_ns, watch.between))
-        return fast, slow
+        return slow
 
     def _watch(self, device: Device) -> GpuWatch:
         info = device.info

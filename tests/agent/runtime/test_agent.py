@@ -15,7 +15,7 @@ from submeter.runtime import agent as runtime
 from submeter.runtime.agent import Agent
 from submeter.sampling.node import Node
 from submeter.settlement import About, Settlement
-from submeter.units import NS_PER_MS
+from submeter.units import NS_PER_MS, NS_PER_S
 from submeter.workloads import ProcessTable
 
 PATIENCE_S = 30.0
@@ -39,6 +39,19 @@ kind = "error"
 call = "all"
 code = "unknown"
 from_s = 2
+"""
+
+SLOW_ONCE = """
+[[gpu]]
+model = "H100"
+count = 3
+
+[[fault]]
+kind = "hang"
+hang_s = 1.2
+gpu = 1
+from_s = 1
+to_s = 1.5
 """
 
 
@@ -126,6 +139,41 @@ def test_the_first_who_looks_waits_for_the_settlement_and_later_ones_get_the_las
     assert first[0] is not None
     with settlement._lock:
         assert agent.snapshot is settlement._snapshot is not None
+
+
+def test_after_a_call_that_was_slow_all_gpus_share_their_threads_again(
+    started: Callable[[str], tuple[Agent, Opened]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "RESCAN_S", 0.2)
+    monkeypatch.setattr(runtime, "CALM_NS", 500 * NS_PER_MS)
+    agent, _ = started(SLOW_ONCE)
+    _wait(lambda: agent._lanes is not None and len(agent._lanes.lanes()) > 2)
+    before = agent.snapshot
+    assert before is not None
+    _wait(lambda: agent._lanes is not None and len(agent._lanes.lanes()) == 2)
+    assert agent._lanes is not None
+    assert {owner for job in agent._lanes.jobs() for owner in job.owners} == {
+        gpu.info.uuid for gpu in before.gpus
+    }
+    read = {gpu.info.uuid: gpu.samples for gpu in before.gpus}
+    _wait(lambda: all(gpu.samples > read[gpu.info.uuid] + 10 for gpu in _now(agent).gpus))
+    assert agent.crashed is None
+    pairs = zip(_now(agent).gpus, before.gpus, strict=True)
+    assert not any(now.missed_ticks < then.missed_ticks for now, then in pairs)
+
+
+def _now(agent: Agent) -> Snapshot:
+    snapshot = agent.snapshot
+    assert snapshot is not None
+    return snapshot
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    clock = SystemClock()
+    until_ns = clock.boottime_ns() + int(PATIENCE_S * NS_PER_S)
+    while not condition():
+        assert clock.boottime_ns() < until_ns, "waited in vain"
+        clock.sleep_until(clock.boottime_ns() + 5 * NS_PER_MS)
 
 
 def _total(snapshot: Snapshot) -> int:

@@ -8,7 +8,7 @@ import pytest
 from submeter.clock import SystemClock
 from submeter.runtime.lanes import Lane, Lanes
 from submeter.sampling.jobs import Job
-from submeter.units import NS_PER_MS
+from submeter.units import NS_PER_MS, NS_PER_S
 
 PERIOD_NS = 10 * NS_PER_MS
 
@@ -117,3 +117,75 @@ def test_only_the_one_who_holds_the_lane_up_splits_it() -> None:
     lane = Lane("sample", SystemClock(), [_job("0", lambda now: None)], _never)
     assert lane.give_up_others("1") == []
     assert len(lane.jobs()) == 1
+
+
+def _regrouped(group: Lanes, *, fast: bool = True) -> list[str]:
+    group.part(5.0, fast=fast)
+    return sorted(group.collect(fast=fast))
+
+
+def test_whoever_was_parted_shares_a_lane_again(lanes: Callable[..., Lanes]) -> None:
+    clock, release = SystemClock(), threading.Event()
+
+    def hang_once(now_ns: int) -> None:
+        release.wait(30)
+
+    other = Counter(20)
+    group = lanes([_job("slow", hang_once), _job("other", other)])
+    assert group.calm_for_ns(clock.boottime_ns()) == 0
+    assert other.reached.wait(10)
+    release.set()
+    assert group.calm_for_ns(clock.boottime_ns() + NS_PER_S) >= NS_PER_S
+    group.add(look=[Job("look", ("slow",), PERIOD_NS, clock.boottime_ns(), lambda now: None)])
+    assert _regrouped(group) == ["other", "slow"]
+    assert group.collect(fast=True) == []  # nobody is told twice
+    assert [lane.name for lane in group.lanes()] == ["look"]
+    runs, missed = group.runs(), group.missed()
+    assert runs >= 20
+    assert missed["slow"] > 0
+    again = Counter(20)
+    group.add(sample=[_job("slow", again), _job("other", again)])
+    assert again.reached.wait(10)
+    assert len(group.lanes()) == 2
+    assert group.runs() > runs  # counts never fall
+    assert all(group.missed()[owner] >= count for owner, count in missed.items())
+    assert group.calm_for_ns(clock.boottime_ns()) == 0  # nobody is parted any more
+
+
+def test_a_job_that_is_stuck_while_lanes_are_gathered_is_told_when_it_is_back() -> None:
+    release, stuck = threading.Event(), threading.Event()
+
+    def hang(now_ns: int) -> None:
+        stuck.set()
+        release.wait(30)
+
+    group = Lanes(SystemClock(), _never)
+    group.add(sample=[_job("0", hang)])
+    group.add(sample=[_job("1", lambda now: None)])
+    assert stuck.wait(10)
+    group.part(0.05, fast=True)
+    assert "0" not in group.collect(fast=True)
+    assert group.busy_owners() == {"0"}  # it is still seen to hang
+    release.set()
+    told: list[str] = []
+    assert _within(10, lambda: told.extend(group.collect(fast=True)) or "0" in told)
+    assert group.lanes() == []
+    assert group.stop(1.0)
+
+
+def test_a_lane_that_is_added_when_all_have_been_stopped_does_not_start() -> None:
+    group = Lanes(SystemClock(), _never)
+    assert group.stop(1.0)
+    counter = Counter(1)
+    group.add(sample=[_job("0", counter)])
+    assert group.lanes() == []
+
+
+def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+    clock = SystemClock()
+    until_ns = clock.boottime_ns() + int(seconds * NS_PER_S)
+    while not condition():
+        if clock.boottime_ns() > until_ns:
+            return False
+        clock.sleep_until(clock.boottime_ns() + NS_PER_MS)
+    return True

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from submeter.clock import FakeClock
-from submeter.sampling.jobs import Job, Lateness, missed_by_owner, run_until, stagger_ns
+from submeter.sampling.jobs import Job, Lateness, count_missed, run_until, stagger_ns
 from submeter.units import NS_PER_MS, NS_PER_S
 
 
@@ -37,7 +37,7 @@ def test_a_late_run_skips_and_counts_instead_of_catching_up() -> None:
     job = Job("sample", ("0",), 10 * NS_PER_MS, 0, run)
     run_until(clock, [job], 60 * NS_PER_MS)
     assert started == [0, 40 * NS_PER_MS, 50 * NS_PER_MS, 60 * NS_PER_MS]
-    assert missed_by_owner([job]) == {"0": 3}
+    assert count_missed([job]) == {"0": 3}
 
 
 def test_lateness_is_counted_in_its_bucket() -> None:

@@ -13,7 +13,7 @@ from submeter.backends.turns import Poll
 from submeter.clock import FakeClock, SystemClock
 from submeter.model import Reading
 from submeter.runtime.lanes import Lanes
-from submeter.sampling.jobs import missed_by_owner, run_until
+from submeter.sampling.jobs import count_missed, run_until
 from submeter.sampling.node import Node
 from submeter.sampling.watch import GpuWatch
 from submeter.units import NS_PER_MS, NS_PER_S
@@ -198,4 +198,4 @@ def test_a_gpu_that_hangs_in_its_turn_leaves_the_round(
     before = stuck.samples
     hanging.release.set()
     _wait_for(lambda: stuck.samples > before + 5)
-    assert set(missed_by_owner(group.jobs())) == {watch.info.uuid for watch in watches}
+    assert set(count_missed(group.jobs())) == {watch.info.uuid for watch in watches}

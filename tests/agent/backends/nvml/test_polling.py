@@ -10,7 +10,7 @@ from submeter.clock import SystemClock
 from submeter.model import Reading
 from submeter.runtime.lanes import Lanes
 from submeter.sampling import node as sampling
-from submeter.sampling.jobs import missed_by_owner
+from submeter.sampling.jobs import count_missed
 from submeter.sampling.watch import GpuWatch
 from submeter.ticking import Library
 from submeter.units import NS_PER_MS, NS_PER_S
@@ -129,7 +129,7 @@ def test_a_gpu_that_hangs_holds_up_nobody_and_comes_back(metered: Metered, stuck
     metered.world.world.write((*BOARDS, *LOADS, fault))
     metered.wait(lambda: uuid in metered.lanes.hung(metered.world.now()))
     metered.more(watches, 120, *others)
-    assert set(missed_by_owner(metered.lanes.jobs())) == set(watches)
+    assert set(count_missed(metered.lanes.jobs())) == set(watches)
     for other in others:
         gaps = [b.at_ns - a.at_ns for a, b in pairwise(metered.readings[other])]
         assert max(gaps) < 2.5 * NS_PER_S  # none of them waited for the one that hangs

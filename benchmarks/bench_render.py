@@ -32,7 +32,7 @@ from submeter.model import (
     Reading,
     Snapshot,
 )
-from submeter.web.rendered import gzip
+from submeter.web.packing import gzip
 from submeter_exporters._openmetrics import pieces
 
 RUNS = 15

@@ -34,7 +34,7 @@ def test_there_is_one_for_each_way_to_install() -> None:
 def test_the_agent_needs_few() -> None:
     """Whoever adds one says why here."""
     assert set(locks.read("agent")) == {
-        "h11", "nvidia-ml-py", "prometheus-client", "psutil", "tzdata",
+        "h11", "isal", "nvidia-ml-py", "prometheus-client", "psutil", "tzdata",
     }  # fmt: skip
 
 

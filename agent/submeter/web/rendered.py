@@ -5,16 +5,14 @@ mapped by the C library and given back for each scrape, and the kernel hands it 
 where that is dear, as in virtual machines, it takes a third of the scrape.
 """
 
-import zlib
 from collections.abc import Callable, Iterable
 from weakref import ReferenceType, ref
 
 from submeter.model import Snapshot
 from submeter.web.http import Request, Response
 from submeter.web.negotiation import accepts_gzip
+from submeter.web.packing import gzip
 
-_GZIP = 16 + zlib.MAX_WBITS  # a gzip header and trailer around the deflated bytes
-_LEVEL = 1  # a tenth of level 9's time for a third more bytes, on text such as this
 _WORTH_IT = 1024  # below this the packet is as good as empty anyway
 
 
@@ -51,9 +49,3 @@ class Rendered:
             self._gzipped = gzip(self._plain)
         zipped = (*headers, ("Content-Encoding", "gzip"))
         return Response(self._gzipped, self._content_type, headers=zipped)
-
-
-def gzip(pieces: Iterable[bytes]) -> bytes:
-    """``pieces`` as one gzip file, quickly rather than small; the same bytes every time."""
-    packer = zlib.compressobj(_LEVEL, wbits=_GZIP)
-    return b"".join((*map(packer.compress, pieces), packer.flush()))

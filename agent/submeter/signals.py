@@ -5,6 +5,7 @@ movement of the energy counter between the first readings from these calls on. T
 in coming, since readings are taken in rounds: who worked is known at once, learning waits for them.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -14,6 +15,9 @@ from submeter.model import Activity, Floors, Interval, Owner, ProcessKey, Readin
 from submeter.sampling.watch import Batch, GpuWatch, Held
 from submeter.units import NS_PER_MS, NS_PER_S, PJ_PER_UJ
 
+_log = logging.getLogger(__name__)
+
+GIVEN_UP: Final = "SM time alone says who used what until more is seen"
 _STALE_NS: Final = 10 * NS_PER_S
 """The driver's ring of utilisation samples is that long; older shares say nothing."""
 _GONE_NS: Final = 2 * _STALE_NS
@@ -214,6 +218,7 @@ class Signals:
             if watts is None:
                 self.sharing.interrupt()
             else:
+                failures = self.sharing.failures
                 self.sharing.together(
                     call.shares,
                     watts,
@@ -221,6 +226,8 @@ class Signals:
                     seconds=call.elapsed_ns / NS_PER_S,
                     exact=call.exact,
                 )
+                if self.sharing.failures > failures:
+                    _log.warning("%s: an estimate was given up; %s", watch.info.uuid, GIVEN_UP)
 
     def _weights(
         self,

@@ -154,7 +154,7 @@ class Agent:
         )
         self.table = ProcessTable(self.backend.processes, name=_name)
         about = About(BACKEND, "0", wall_ns)
-        self._settlement = Settlement(about, self.ledger, self.table, self.node.watches)
+        self.settlement = Settlement(about, self.ledger, self.table, self.node.watches)
         self._lateness = Lateness()
         self._is_open = self._attention = False
         self._generation = self._turns = 0
@@ -240,8 +240,8 @@ class Agent:
         self._book(now_ns, last=False)
 
     def _book(self, now_ns: int, *, last: bool) -> None:
-        self._settlement.settle(now_ns, self._clock.wall_ns(), self._health, last=last)
-        self.snapshot = self._settlement.snapshot(self._health)
+        self.settlement.settle(now_ns, self._clock.wall_ns(), self._health, last=last)
+        self.snapshot = self.settlement.snapshot(self._health)
         if self.snapshot is not None:
             self._look(self.snapshot)
 

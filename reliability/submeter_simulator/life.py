@@ -181,6 +181,7 @@ class Machine:
         agent = self._agent
         if agent is not None:
             _bounded(agent)
+            _estimated(agent)
 
     def _guarded(self, step: Callable[[], None]) -> None:
         """A step at which the agent may die."""
@@ -368,6 +369,14 @@ def _bounded(agent: Agent) -> None:
     for name, (size, most) in sizes.items():
         if size > most:
             raise Broken(f"{size} {name} are kept, at most {most} are expected")
+
+
+def _estimated(agent: Agent) -> None:
+    """A mistake of the estimate doesn't pass for caution."""
+    boards = agent.settlement._boards
+    failures = sum(board.signals.sharing.failures for board in boards.values())
+    if failures:
+        raise Broken(f"{failures} estimates were given up")
 
 
 def _same_in_file(directory: Path, totals: Mapping[str, int]) -> None:

@@ -1,6 +1,7 @@
 """Utilisation calls become SM time, power of just that time, and weights of holders."""
 
 from collections import deque
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +23,7 @@ from submeter.model import (
     UtilisationSample,
 )
 from submeter.sampling.watch import Batch, Held
-from submeter.signals import Signals
+from submeter.signals import GIVEN_UP, Signals
 from submeter.units import NS_PER_S
 
 A, B = (Held(Holder(pid), ProcessKey("boot", pid, 1)) for pid in (11, 12))
@@ -44,7 +45,8 @@ def batch(percents: dict[int, int], last: Reading | None) -> Batch:
 
 
 def watch(*batches: Batch) -> Any:
-    return SimpleNamespace(held=(A, B), batches=deque(batches))
+    info = SimpleNamespace(uuid="GPU-1")
+    return SimpleNamespace(held=(A, B), batches=deque(batches), info=info)
 
 
 def interval(end_s: int, joules: int = 300) -> Interval:
@@ -84,6 +86,21 @@ def test_weights_are_learnt_from_the_power_of_the_same_time(
     assert usage.weights is not None
     assert usage.sm_time is not None
     assert usage.weights[0] * usage.sm_time[1] > 2 * usage.weights[1] * usage.sm_time[0]
+
+
+def test_an_estimate_that_is_given_up_is_said(
+    signals: Signals, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def nonsense(*_: object) -> Iterator[None]:
+        yield
+        raise OverflowError
+
+    live(signals, 10)
+    assert GIVEN_UP not in caplog.text
+    monkeypatch.setattr("submeter.attribution.weights.solution", nonsense)
+    live(signals, 60)
+    assert 1 <= caplog.text.count(GIVEN_UP) == signals.sharing.failures
+    assert "GPU-1" in caplog.text
 
 
 def test_the_driver_s_own_timestamps_count(signals: Signals) -> None:

@@ -89,7 +89,7 @@ def _sizes(node: Node) -> dict[str, int]:
     """Bytes of all that each room of the agent holds."""
     gc.collect()
     one = node.agent
-    rooms = {"ledger": one.ledger, "table": one.table, "settlement": one._settlement}
+    rooms = {"ledger": one.ledger, "table": one.table, "settlement": one.settlement}
     return {name: _bytes_of(room) for name, room in rooms.items()}
 
 

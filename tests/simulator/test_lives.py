@@ -88,6 +88,17 @@ def test_a_power_cut_that_the_log_would_not_survive_is_noticed(
     assert any("fell from" in why or "is gone" in why for why in broken)
 
 
+def test_an_estimate_that_is_given_up_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a mistake in it would look like caution: SM time alone, as where nothing is known."""
+
+    def nonsense(*_: object) -> Iterator[None]:
+        yield
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("submeter.attribution.weights.solution", nonsense)
+    assert "1 estimates were given up" in verdict(generate(3, seconds=90))
+
+
 def test_a_life_is_shrunk_to_what_breaks_it() -> None:
     timeline = generate(3, seconds=60)
     wanted = [event for event in timeline.events if event.kind == "draw"][-2:]

@@ -152,6 +152,11 @@ class Sharing:
         """Watts per unit of SM time as learnt last."""
         return self._learner.weights
 
+    @property
+    def failures(self) -> int:
+        """Estimates that ended in a number too large or too small, and were given up."""
+        return self._learner.failures
+
     def present(self, holders: Mapping[ProcessKey, Owner]) -> None:
         """These hold the GPU now."""
         for key, owner in holders.items():

@@ -44,6 +44,7 @@ class Ending:
     ledger_rows: int
     ledger_mib: float
     log_lines: int
+    estimates_given_up: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ FIGURES: Final = (
     Figure("soak_ledger_differs_uj", "the ledger less what was metered", at_most=0),
     Figure("soak_ledger_problems", "what `submeter verify` finds", at_most=0),
     Figure("soak_counter_differs_j", "GPUs' joules less what they drew, at worst", at_most=140),
+    Figure("soak_estimates_given_up", "learnt weights that ended in nonsense", at_most=0),
     Figure("soak_end_s", "from SIGTERM to the end", at_most=5),
 )
 
@@ -104,6 +106,7 @@ def values(result: Result) -> dict[str, float]:
         "soak_ledger_differs_uj": float(abs(booked - Decimal(ending.metered_j or 0)) * 10**6),
         "soak_ledger_problems": 0 if ending.ledger_ok else 1,
         "soak_counter_differs_j": max(map(abs, result.error_j.values())),
+        "soak_estimates_given_up": ending.estimates_given_up,
         "soak_end_s": ending.took_s,
     }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from submeter.cli.output import Progress, is_terminal
+from submeter.signals import GIVEN_UP
 from submeter_reliability import _standin
 from submeter_reliability.agents import free_port
 from submeter_reliability.figures import Unavailable
@@ -160,7 +161,8 @@ def _ending(agent: subprocess.Popen[bytes], folder: Path) -> Ending:
     before_s = time.monotonic()
     code = agent.wait(_PATIENCE_S)
     took_s = time.monotonic() - before_s
-    said = re.findall(r"metered ([0-9.]+) J", (folder / "agent.log").read_text(errors="replace"))
+    log = (folder / "agent.log").read_text(errors="replace")
+    said = re.findall(r"metered ([0-9.]+) J", log)
     command = [sys.executable, "-m", "submeter", "verify", "--json"]
     verified = subprocess.run(
         [*command, "--state-dir", str(folder / "state")],
@@ -177,7 +179,8 @@ def _ending(agent: subprocess.Popen[bytes], folder: Path) -> Ending:
         ledger_j=[gpu["joules"] for gpu in ledger["gpus"]],
         ledger_rows=sum(ledger["rows"].values()),
         ledger_mib=sum(f.stat().st_size for f in (folder / "state").iterdir()) / 2**20,
-        log_lines=(folder / "agent.log").read_bytes().count(b"\n"),
+        log_lines=log.count("\n"),
+        estimates_given_up=log.count(GIVEN_UP),
     )
 
 

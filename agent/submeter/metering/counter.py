@@ -220,9 +220,11 @@ class Counter:
         return self._restart(at_ns, value_uj)
 
     def _jittered(self, value_uj: int) -> bool:
-        """At the base or a little below it, and not near zero."""
-        fall_uj = self._base_uj - value_uj
-        return not fall_uj or 0 < fall_uj <= self._limits.jitter_uj <= value_uj
+        return 0 <= self._base_uj - value_uj <= self._jitter_uj(value_uj)
+
+    def _jitter_uj(self, value_uj: int) -> int:
+        """So far below a value it still is that value; near zero it began anew."""
+        return self._limits.jitter_uj if value_uj >= self._limits.jitter_uj else 0
 
     def _come_back(self, at_ns: int, value_uj: int, mark: Mark) -> int:
         risen_uj = max(value_uj - mark.base_uj, 0)
@@ -269,7 +271,7 @@ class Counter:
     def _mark_returned_to(self, at_ns: int, value_uj: int) -> Mark | None:
         oldest_ns = at_ns - self._limits.recall_ns
         self._marks = [mark for mark in self._marks if mark.at_ns >= oldest_ns]
-        jitter_uj = self._limits.jitter_uj if value_uj >= self._limits.jitter_uj else 0
+        jitter_uj = self._jitter_uj(value_uj)
         for mark in reversed(self._marks):
             rise_uj = value_uj - mark.base_uj
             if rise_uj >= -jitter_uj and self._plausible(at_ns, rise_uj, mark):

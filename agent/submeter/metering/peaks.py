@@ -25,7 +25,7 @@ class Peaks:
         # A bucket is its number, its low and its high. The last one in the ring is open: its low
         # only falls, its high only rises. The ring is replaced, never changed, so that a reader in
         # another thread sees one that is whole.
-        self._bucket = [0, 0, 0]
+        self._bucket: list[int] = []
         self._ring: tuple[list[int], ...] = ()
 
     def add(self, at_ns: int, power_mw: int) -> None:

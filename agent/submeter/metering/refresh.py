@@ -65,7 +65,7 @@ def estimate_refresh_ns(readings: Sequence[Reading]) -> int | None:
 def estimate_period_ns(points: Sequence[tuple[int, int]]) -> int | None:
     """The period at which one signal changed, from its (time in ns, value) readings in order."""
     changes = _changes(points)
-    if len(changes) <= _MIN_GAPS or len(changes) > _MAX_CHANGING_SHARE * (len(points) - 1):
+    if not changes or len(changes) > _MAX_CHANGING_SHARE * (len(points) - 1):
         return None
     gaps = _gaps(changes)
     if len(gaps) < _MIN_GAPS:

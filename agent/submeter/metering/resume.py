@@ -34,9 +34,8 @@ def resume(
         if down_ns < 0:
             return "the ledger is of a later time than this boot's clock shows"
         return f"no agent for {down_ns // NS_PER_S} s"
-    before_ns = 0
-    if checkpoint.wall_ns >= _SET_FROM_NS <= wall_ns:
-        before_ns = max(wall_ns - now_ns - checkpoint.wall_ns, 0)
+    was_set = checkpoint.wall_ns >= _SET_FROM_NS  # where the clock isn't, it shows an earlier time
+    before_ns = max(wall_ns - now_ns - checkpoint.wall_ns, 0) if was_set else 0
     meter.resume_rebooted(state, now_ns, before_ns)
     return (
         f"the machine was restarted, {before_ns // NS_PER_S} s after the last agent by the wall "

@@ -72,6 +72,22 @@ def test_near_zero_a_small_fall_is_a_restart() -> None:
     assert young.advance(2 * NS_PER_S, 4 * UJ_PER_J) == 2 * UJ_PER_J
 
 
+@pytest.mark.parametrize(
+    ("base_j", "value_j", "restarts"),
+    [(20, 10, 0), (21, 10, 1), (10, 9, 1), (5, 5, 0), (100, 90, 0), (100, 89, 1)],
+)
+def test_how_far_a_counter_may_fall_and_from_where_on(
+    base_j: int, value_j: int, restarts: int
+) -> None:
+    """Ten joules, and not below ten: there, whatever it shows can be all it counted since."""
+    fallen = counter(base_j * UJ_PER_J)
+    fallen.advance(1, 10**15)  # impossible: the base left behind is a mark
+    fallen.advance(2, base_j * UJ_PER_J)
+    fallen.take_faults()
+    fallen.advance(10 * NS_PER_S, value_j * UJ_PER_J)
+    assert fallen.take_faults().resets == restarts
+
+
 @pytest.mark.fault("F12")
 def test_two_falls_in_a_row_are_repaid_in_full() -> None:
     """What the first one left owing is still owed after the second."""

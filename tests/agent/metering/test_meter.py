@@ -237,6 +237,17 @@ class TestNobodyWatching:
         assert (after.energy_uj, after.observed, after.start_ns) == (30 * JOULE, True, 61.5 * S)
         assert unmetered([before, dark, after]) == {}
 
+    @pytest.mark.parametrize("source", [EnergySource.COUNTER, EnergySource.INSTANT])
+    def test_a_silence_that_no_closing_fell_into(self, source: EnergySource) -> None:
+        """Whoever used what in it was not seen, though the counter hardly moved."""
+        meter = Meter("GPU-1", source, 700 * WATTS, TICK)
+        for second in (1, 2, 12, 13):
+            meter.observe(reading(second * S, JOULE, 100))
+        done = meter.close(13 * S)
+        assert [(i.start_ns // S, i.end_ns // S, i.observed) for i in done] == [
+            (1, 2, True), (2, 12, False), (12, 13, True),
+        ]  # fmt: skip
+
     def test_closing_goes_on_while_the_device_is_lost(self) -> None:
         meter = fed(counter_meter(), [(1, 0), (1.5, 100 * JOULE)])
         meter.lost(round(1.6 * S))

@@ -140,6 +140,23 @@ def test_a_value_that_changes_at_three_of_four_readings_still_has_a_period() -> 
     assert estimate_period_ns(points) is not None
 
 
+@pytest.mark.parametrize(("changed", "told"), [(6, True), (7, False)])
+def test_three_of_four_is_the_most(changed: int, told: bool) -> None:
+    steps = (1, 1, 0, 1, 1, 1, 0, 1) if changed == 6 else (1,) * 7 + (0,)
+    points = [(at * 10 * NS_PER_MS, sum(steps[:at])) for at in range(9)]
+    assert (estimate_period_ns(points) is not None) is told
+
+
+@pytest.mark.parametrize(
+    ("odd_ms", "period_ms"), [([130], 103), ([130, 130], None), ([], 100), ([100, 100], 100)]
+)
+def test_one_gap_in_ten_may_be_no_whole_period(odd_ms: list[int], period_ms: int | None) -> None:
+    gaps_ms = [100] * (10 - len(odd_ms)) + odd_ms
+    times_ms = [10 + sum(gaps_ms[:n]) for n in range(11)]
+    points = [(at * NS_PER_MS, sum(at >= time for time in times_ms)) for at in range(1_200)]
+    assert estimate_period_ns(points) == (None if period_ms is None else period_ms * NS_PER_MS)
+
+
 @pytest.mark.parametrize(
     ("values", "middle"), [((1,), 1), ((1, 4), 2.5), ((1, 2, 9), 2), ((1, 2, 4, 9), 3)]
 )

@@ -22,6 +22,7 @@ from submeter.units import NS_PER_S, UJ_PER_J
 S = NS_PER_S
 LIMIT_MW = 700_000
 WALL = 1_767_225_600 * S
+SET_FROM = 1_735_689_600 * S  # 2025
 BASE = 5_000_000 * UJ_PER_J
 
 
@@ -99,6 +100,26 @@ def test_after_a_reboot_what_is_neither_is_suspect() -> None:
     done = first(at, 60 * S, 2 * BASE, WALL + 120 * S)
     assert sum(i.energy_uj for i in done) == 0
     assert sum(uj for i in done for _, uj in i.suspect_uj) == 2 * BASE
+
+
+@pytest.mark.parametrize(
+    ("last_wall_ns", "wall_ns", "before_s"),
+    [
+        (WALL, WALL + 120 * S, 60),
+        (SET_FROM, SET_FROM + 120 * S, 60),  # the first moment that a clock is taken to be set
+        (SET_FROM - 1, SET_FROM + 120 * S, 0),
+        (1_000 * S, WALL, 0),
+        (WALL, 1_000 * S, 0),
+        (WALL, WALL + 50 * S, 0),
+    ],
+)
+def test_how_long_the_machine_was_off_is_told_by_clocks_that_are_set(
+    last_wall_ns: int, wall_ns: int, before_s: int
+) -> None:
+    at = checkpoint(10**6 * S, boot_id="before")._replace(wall_ns=last_wall_ns)
+    done = first(at, 60 * S, 40 * UJ_PER_J, wall_ns)
+    unmetered = dict(pair for i in done for pair in i.unmetered_ns)
+    assert unmetered == ({UnmeteredReason.RESET: before_s * S} if before_s else {})
 
 
 def test_without_a_counter_the_absence_is_unmetered() -> None:

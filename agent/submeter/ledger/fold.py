@@ -43,14 +43,14 @@ def fold(path: Path, retention: Retention) -> None:
     fresh = path.with_name(path.name + FRESH_SUFFIX)
     fresh.unlink(missing_ok=True)
     fresh.with_name(fresh.name + "-journal").unlink(missing_ok=True)
-    handle = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    handle = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         if path.exists():
             shutil.copyfile(path, fresh)
         add_log(fresh, path.parent, retention)
         os.fsync(handle)
         fresh.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:

@@ -24,7 +24,7 @@ class Held(NamedTuple):
         if self._there():
             return self
         self._put_back()
-        again = os.open(self.path, self.flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+        again = os.open(self.path, self.flags | os.O_NOFOLLOW)
         os.close(self.handle)
         return self._replace(handle=again)
 
@@ -40,7 +40,7 @@ class Held(NamedTuple):
     def _put_back(self) -> None:
         fresh = self.path.with_name(self.path.name + FRESH_SUFFIX)
         fresh.unlink(missing_ok=True)
-        handle = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        handle = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with open(os.dup(self.handle), "rb") as source, open(os.dup(handle), "wb") as target:  # noqa: PTH123
                 source.seek(0)
@@ -75,7 +75,7 @@ def aside(path: Path, why: str, now_s: int) -> Path:
 
 def sync_folder(directory: Path) -> None:
     """Makes new names in it durable."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

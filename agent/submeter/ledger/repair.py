@@ -16,7 +16,7 @@ from submeter.ledger.schema import migrate
 
 _PAGE_SIZES: Final = frozenset(1 << power for power in range(9, 16))
 _DEFAULT_PAGE: Final = 4_096
-_PAGE_SIZE: Final = struct.Struct(">H")  # at 16: sqlite.org/fileformat2.html#database_header
+_PAGE_SIZE: Final = slice(16, 18)  # sqlite.org/fileformat2.html#database_header
 _U32: Final = struct.Struct(">I")
 _HEADER_BYTES: Final = 100
 _CHANGING: Final = ((24, 40), (92, 100))
@@ -29,7 +29,7 @@ def mend(path: Path) -> bool:
     """Gives the file the header and list of tables of a new ledger; whether it had others."""
     with path.open("r+b") as file:
         head = file.read(_HEADER_BYTES)
-        stated = _PAGE_SIZE.unpack_from(head, 16)[0] if len(head) == _HEADER_BYTES else 0
+        stated = int.from_bytes(head[_PAGE_SIZE], "big")  # of a file that is cut off: none of them
         size = stated if stated in _PAGE_SIZES else _DEFAULT_PAGE
         pages = _U32.pack(file.seek(0, os.SEEK_END) // size)
         differs = False

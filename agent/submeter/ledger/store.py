@@ -164,7 +164,7 @@ class Store:
 
     def _hold(self) -> None:
         """From now on this is the database."""
-        handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW)
         if self._database is not None:
             os.close(self._database.handle)
         self._database = Held(self.path, handle, os.O_RDONLY)
@@ -185,8 +185,7 @@ class Store:
         found = log.segments(self.path.parent, self._ledger_id)
         kept = {each.number for each in log.needed(found, self._folded)}
         old = [each for each in found if each.number not in kept]
-        last = {each.number for each in found[-1:]}  # its records may all be folded in
-        for each in [one for one in old if one.number not in last][:-_KEPT_SEGMENTS]:
+        for each in old[:-_KEPT_SEGMENTS]:
             with suppress(OSError):
                 each.path.unlink()
 
@@ -210,7 +209,7 @@ class Store:
     def _begin(self) -> Held:
         self._segment += 1
         made = log.segment(self.path.parent, self._ledger_id, self._segment, self._serial + 1)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW
         try:
             handle = os.open(made.path, flags, 0o600)
         except FileExistsError:  # a file that could not be removed after an error
@@ -237,7 +236,7 @@ class Store:
             self._folded_s = now_s
         if abs(now_s - self._folded_s) >= _LONGEST_S:
             return True
-        if self._bytes < _LEAST_BYTES or self._database is None:
+        if self._database is None:
             return False
         return self._bytes >= _LEAST_BYTES + os.fstat(self._database.handle).st_size // 4
 

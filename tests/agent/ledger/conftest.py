@@ -71,8 +71,9 @@ class Books:
         suspect_uj: int = 0,
         unmetered_ns: int = 0,
         state: bool = True,
-    ) -> None:
-        """Time passes, and that energy is posted; nothing is committed yet."""
+    ) -> tuple[Posting, ...]:
+        """Time passes, and that energy is posted, which is given as metrics show it; nothing is
+        committed yet."""
         start_ns = self.now_ns
         self.pass_time(seconds)
         total_uj = sum(energy_uj for _, energy_uj in energies_uj)
@@ -85,7 +86,7 @@ class Books:
             unmetered_ns=((UnmeteredReason.GAP, unmetered_ns),) if unmetered_ns else (),
             state=MeterState(end_ns, end_ns, end_ns, counter) if state else None,
         )
-        self.ledger.post(interval, [posting(gpu, name, uj) for name, uj in energies_uj])
+        return self.ledger.post(interval, [posting(gpu, name, uj) for name, uj in energies_uj])
 
     def pass_time(self, seconds: float) -> None:
         self.now_ns += round(seconds * NS_PER_S)

@@ -108,7 +108,12 @@ def test_totals_of_nobody_are_zeroes(books: Callable[..., Any]) -> None:
 def test_metrics_have_the_account_that_a_posting_is_shown_as(books: Callable[..., Any]) -> None:
     made = books(max_series=1)
     made.book("GPU-1", 1, [("a", 1)])
-    made.book("GPU-1", 1, [("b", 5), ("a", 2)])
+    shown = made.post("GPU-1", 1, [("b", 5), ("a", 2)])
+    assert [(each.account.owner.workload, each.energy_uj) for each in shown] == [
+        ("(other)", 5),
+        ("a", 2),
+    ]
+    made.commit()
     by_name = {account.owner.workload: uj for account, uj in made.ledger.accounts().items()}
     assert by_name == {"a": 3, "(other)": 5}
     assert made.ledger.folded_series == 1

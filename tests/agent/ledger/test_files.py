@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from submeter import cli
+from submeter.ledger import log
 from submeter.ledger.audit import audit
 from submeter.ledger.reader import open_reader
 from submeter.ledger.schema import FILE_NAME, MIGRATIONS, TABLES, migrate, version_of
+from submeter.units import NS_PER_S
 
 FAR_S = 1 << 40
 OPERATORS = Path(__file__).parents[3] / "docs/operators.md"
@@ -178,6 +180,48 @@ def test_damage_found_while_the_agent_runs_stops_nothing(books: Callable[..., An
     assert list(made.directory.glob("ledger.corrupt-*"))
     assert not audit(made.directory).problem
     assert again.ledger.totals("GPU-1").energy_uj == 160
+
+
+def test_log_files_that_are_folded_in_are_kept_for_whoever_copies_them(
+    books: Callable[..., Any],
+) -> None:
+    made = books()
+    for _ in range(20):
+        made.book("GPU-1", 10, [("a", 5)])
+        made.store.fold()
+    made.book("GPU-1", 10, [("a", 5)])
+    numbers = [each.number for each in log.all_segments(made.directory)]
+    assert numbers == list(range(numbers[-1] - 17, numbers[-1] + 1))
+    assert numbers[0] > 1
+    assert made.reopen().ledger.totals("GPU-1").energy_uj == 105
+
+
+def test_log_files_of_another_ledger_are_kept_aside(books: Callable[..., Any]) -> None:
+    made = books()
+    made.book("GPU-1", 10, [("a", 5)])
+    made.store.close()
+    mine = {each.path for each in log.all_segments(made.directory)}
+    strange = log.segment(made.directory, "another", 1, 1).path
+    strange.write_bytes(b"somebody's")
+    assert made.open().ledger.totals("GPU-1").energy_uj == 5
+    assert not strange.exists()
+    kept = strange.with_name(f"{strange.stem}.corrupt-{made.wall_ns // NS_PER_S}")
+    assert kept.read_bytes() == b"somebody's"
+    assert all(path.exists() for path in mine)
+
+
+@pytest.mark.parametrize(("mib", "folds"), [(3, False), (5, True)])
+def test_a_log_is_folded_in_once_it_is_large(
+    books: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, mib: int, folds: bool
+) -> None:
+    """Than 4 MiB and a quarter of the database; that is small here."""
+    made = books()
+    made.book("GPU-1", 10, [("a", 5)])
+    folded: list[int] = []
+    monkeypatch.setattr(made.store, "_try_to_fold", lambda: folded.append(1))
+    made.ledger.count("GPU-1", {"x" * (mib << 20): 1})
+    made.commit()
+    assert bool(folded) is folds
 
 
 def first_version(directory: Path) -> None:

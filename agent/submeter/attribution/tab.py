@@ -8,7 +8,8 @@ way; nothing that was booked is ever taken back.
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from array import array
+from collections.abc import Hashable, ItemsView, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -56,13 +57,47 @@ class Rates(Protocol[Q]):
         ...
 
 
+class _Spent(Mapping[P, float]):
+    """What each party used in a chunk that is over, in a fifth of a table's memory: there is one
+    for every minute of an hour and GPU."""
+
+    __slots__ = ("_parties", "_used_s")
+
+    def __init__(self, sm_s: Mapping[P, float], before: Mapping[P, float]) -> None:
+        """``before``: of the chunk before, which mostly had the same parties."""
+        self._parties: tuple[P, ...] = tuple(sm_s)
+        self._used_s = array("d", sm_s.values())
+        if isinstance(before, _Spent):
+            known: tuple[P, ...] = before._parties
+            self._parties = known if known == self._parties else self._parties
+
+    def __getitem__(self, party: P) -> float:
+        try:
+            return self._used_s[self._parties.index(party)]
+        except ValueError:
+            raise KeyError(party) from None
+
+    def __iter__(self) -> Iterator[P]:
+        return iter(self._parties)
+
+    def __len__(self) -> int:
+        return len(self._parties)
+
+    def __contains__(self, party: object) -> bool:
+        return party in self._parties
+
+    def items(self) -> ItemsView[P, float]:
+        """As a table, since all are asked for."""
+        return dict(zip(self._parties, self._used_s, strict=True)).items()
+
+
 @dataclass(slots=True)
 class _Chunk(Generic[P]):
     """A minute or so of sharing."""
 
+    sm_s: Mapping[P, float]
     seconds: float = 0.0
     energy_uj: float = 0.0
-    sm_s: dict[P, float] = field(default_factory=dict)
     unsure_s: float = 0.0  # time in which the floor wasn't known from having been seen
     unsure_uj: float = 0.0  # … and what was taken off for it nevertheless
 
@@ -90,7 +125,8 @@ class Tab(Generic[P]):
 
     def __init__(self) -> None:
         self._chunks: list[_Chunk[P]] = []
-        self._open: _Chunk[P] = _Chunk()
+        self._used_s: dict[P, float] = {}  # in the open one
+        self._open: _Chunk[P] = _Chunk(self._used_s)
         self._settled: dict[P, float] = {}  # Σ targets of all chunks but the open one
         self._frozen: dict[P, float] = {}  # … of chunks that are no longer kept
         self._frozen_sd: dict[P, float] = {}
@@ -167,14 +203,16 @@ class Tab(Generic[P]):
     ) -> None:
         chunk = self._open
         if chunk.seconds >= CHUNK_S:
+            chunk.sm_s = _Spent(chunk.sm_s, self._chunks[-1].sm_s if self._chunks else {})
             self._chunks.append(chunk)
             _add_all(self._settled, chunk.targets(rates))
-            chunk = self._open = _Chunk()
+            self._used_s = {}
+            chunk = self._open = _Chunk(self._used_s)
             while len(self._chunks) > _CHUNKS or self._is_crowded():
                 self._freeze(self._chunks.pop(0), rates)
         chunk.seconds += seconds
         chunk.energy_uj += energy_uj
-        _add_all(chunk.sm_s, worked)
+        _add_all(self._used_s, worked)
 
     def _is_crowded(self) -> bool:
         """Whether more parties are kept than is good, and not all of them in one chunk."""
@@ -235,10 +273,11 @@ def _variances(
     for number, chunk in enumerate(chunks):
         slopes.append(_look(chunk, number, rates, places, sums))
         yield
-    covariance: list[list[tuple[int, float]]] = []
+    covariance: list[tuple[array[int], array[float]]] = []  # of each rate: with whose, and how much
     for _, a in bearers.values():
-        row = ((j, rates.covariance(a, b)) for j, b in bearers.values())
-        covariance.append([(j, value) for j, value in row if value])
+        row = [rates.covariance(a, b) for _, b in bearers.values()]
+        others = array("i", [j for j, value in enumerate(row) if value])
+        covariance.append((others, array("d", [value for value in row if value])))
         if len(covariance) % _ROWS == 0:
             yield
     variances = []
@@ -251,7 +290,7 @@ def _variances(
         weighed = sum(
             mine * value * slope.get(j, 0.0)
             for i, mine in slope.items()
-            for j, value in covariance[i]
+            for j, value in zip(*covariance[i], strict=True)
         )
         floor_uj2 = max(one.off_uj**2, one.extra_uj**2)
         variances.append(max(0.0, one.variance + weighed + floor_uj2))

@@ -377,7 +377,10 @@ class GpuWatch:
             self._ask_for_cut()
 
     def _identified(self, holders: Sequence[Holder]) -> tuple[Held, ...]:
-        return tuple(Held(holder, self._processes.identify(holder.pid)) for holder in holders)
+        """Who they are; whoever was there before as the same object: lists are kept."""
+        keys = {one.key: one.key for one in self._listed or ()}
+        found = ((holder, self._processes.identify(holder.pid)) for holder in holders)
+        return tuple([Held(holder, keys.get(key, key)) for holder, key in found])
 
     def _read_utilisation(self, now_ns: int) -> None:
         samples = self.device.utilisation(now_ns)

@@ -4,7 +4,7 @@ import pytest
 
 from submeter.attribution.learnt import Prior
 from submeter.attribution.steps import finished
-from submeter.attribution.tab import Tab, _Chunk
+from submeter.attribution.tab import Tab, _Chunk, _Spent
 
 
 class Known:
@@ -226,12 +226,24 @@ def test_the_debt_of_one_who_is_settled_is_his_error() -> None:
 
 
 def test_a_floor_that_nobody_saw_is_off_by_what_was_taken_and_by_what_is_not_known() -> None:
-    chunk = _Chunk[str](seconds=10.0, unsure_s=4.0, unsure_uj=90e6)
+    chunk = _Chunk[str]({}, seconds=10.0, unsure_s=4.0, unsure_uj=90e6)
     # 30 W for 4 s are 120 J, of which 90 were taken; and 10 W over 4 s, and over the other 6
     assert chunk.floor_errors_uj(Prior(30.0, 10.0)) == pytest.approx((110e6, 50e6))
     assert chunk.floor_errors_uj(None) == (0.0, 0.0)
-    assert _Chunk[str](energy_uj=100.0, sm_s={"a": 1.0, "b": 3.0}).targets(Rated(a=3, b=1)) == {
+    assert _Chunk[str]({"a": 1.0, "b": 3.0}, energy_uj=100.0).targets(Rated(a=3, b=1)) == {
         "a": 50.0,
         "b": 50.0,
     }
-    assert _Chunk[str](energy_uj=100.0).targets(Rated()) == {}
+    assert _Chunk[str]({}, energy_uj=100.0).targets(Rated()) == {}
+
+
+def test_what_was_used_in_a_chunk_that_is_over_is_said_as_before() -> None:
+    used = {"a": 1.5, "b": 0.25}
+    over = _Spent(used, {})
+    assert over == used
+    assert (len(over), "a" in over, "c" in over, over["b"]) == (2, True, False, 0.25)
+    with pytest.raises(KeyError):
+        over["c"]
+    assert _Spent({"a": 2.0, "b": 3.0}, over)._parties is over._parties
+    later = _Spent({"b": 3.0, "a": 2.0}, over)
+    assert dict(later) == {"b": 3.0, "a": 2.0}

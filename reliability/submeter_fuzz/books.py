@@ -30,8 +30,9 @@ from submeter.model import (
     Phase,
     Posting,
 )
+from submeter.testing.memory import IN_MEMORY
 from submeter.units import NS_PER_S
-from submeter_fuzz.memory import FOLDER, MemoryFile, folder
+from submeter_fuzz.memory import MemoryFile, folder
 from submeter_fuzz.surface import NOW_S
 
 _EVER_S: Final = 1 << 40
@@ -83,7 +84,7 @@ def database_of(data: bytes) -> None:
 
 @cache
 def _ledger_file() -> MemoryFile:
-    tempfile.tempdir = FOLDER  # where a reader makes its copies
+    tempfile.tempdir = IN_MEMORY  # where a reader makes its copies
     return MemoryFile(FILE_NAME)
 
 

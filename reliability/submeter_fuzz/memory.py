@@ -6,9 +6,8 @@ import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Final
 
-FOLDER: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
+from submeter.testing.memory import IN_MEMORY
 
 
 class MemoryFile:
@@ -28,7 +27,7 @@ class MemoryFile:
 @cache
 def folder(name: str) -> Path:
     """An empty folder, for the life of this process."""
-    made = Path(tempfile.mkdtemp(prefix=f"submeter-{name}-", dir=FOLDER))
+    made = Path(tempfile.mkdtemp(prefix=f"submeter-{name}-", dir=IN_MEMORY))
     made.chmod(0o700)
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made

@@ -25,12 +25,12 @@ from submeter.model import Holder, ProcessFacts, ProcessKey, Snapshot, Utilisati
 from submeter.sampling.node import Node
 from submeter.settlement import About, Settlement
 from submeter.simulation import Simulation
+from submeter.testing.memory import IN_MEMORY
 from submeter.units import NS_PER_S
 from submeter.workloads import ProcessTable
 from submeter.workloads.procfs import ProcfsSource
 from submeter_exporters._openmetrics import render
 
-MEMORY: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
 _FIRST: Final = 1_000
 _SAMPLES: Final = 72  # what the driver's ring names of a GPU at most
 _KINDS: Final = 40  # of programs: no node has thousands
@@ -155,7 +155,7 @@ def _files(pid: int, number: int) -> Iterator[tuple[str, bytes]]:
 def main() -> None:
     """Ten thousand of them for a minute; prints what it took as JSON."""
     processes, gpus, seconds = 10_000, 8, 60
-    with tempfile.TemporaryDirectory(dir=MEMORY) as directory:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as directory:
         node = throng(Path(directory), processes, gpus)
         off, settled_ms, scraped_ms = 0, [], []
         for _ in range(seconds):

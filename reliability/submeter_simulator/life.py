@@ -15,6 +15,7 @@ from submeter.ledger import store
 from submeter.ledger.audit import audit
 from submeter.ledger.reader import open_reader
 from submeter.sampling import node
+from submeter.testing.memory import IN_MEMORY
 from submeter.units import NS_PER_MS, NS_PER_S, UJ_PER_J
 from submeter_simulator.agent import Agent
 from submeter_simulator.boards import NONSENSE, Board, Trouble
@@ -23,7 +24,6 @@ from submeter_simulator.oracle import Broken, Oracle
 from submeter_simulator.people import People
 from submeter_simulator.timeline import Event, Timeline
 
-MEMORY: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
 _START_WALL_NS: Final = 1_767_225_600 * NS_PER_S
 _BOOT_NS: Final = 20 * NS_PER_S  # from power on until the agent starts
 _AGAIN_NS: Final = 2 * NS_PER_S  # a service manager starts it again
@@ -48,7 +48,7 @@ class Checked(NamedTuple):
 
 def live(timeline: Timeline, tell: Callable[[float], None] = lambda _share: None) -> Checked:
     """Lives through it; ``tell`` is called with the share of it that is over. Raises Broken."""
-    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="submeter-life-") as scratch:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY, prefix="submeter-life-") as scratch:
         machine = Machine(timeline, Path(scratch).resolve())
         with (
             machine.disk.in_use(),

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from submeter.testing.memory import IN_MEMORY
+
 pytestmark = pytest.mark.hostile
 
 KILLS = 1_000 if os.environ.get("SUBMETER_TEST_ALL") else 200
@@ -21,14 +23,10 @@ EVERYWHERE = Path(__file__).parent / "kill_everywhere.py"
 
 
 @pytest.fixture
-def fast_directory(tmp_path: Path) -> Iterator[Path]:
+def fast_directory() -> Iterator[Path]:
     """A state directory in memory where there is one: what survives a killed process does not
     depend on the disk, and more of its moments are hit in the same time."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir():
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as directory:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as directory:
         yield Path(directory)
 
 

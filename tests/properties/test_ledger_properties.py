@@ -31,6 +31,7 @@ from submeter.model import (
     Phase,
     Posting,
 )
+from submeter.testing.memory import IN_MEMORY
 from submeter.units import NS_PER_S
 
 START_S = 1_767_225_600
@@ -49,8 +50,6 @@ steps = st.lists(
     min_size=1,
     max_size=40,
 )
-MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
-"""Nothing here depends on a disk, and waiting for one takes most of the time."""
 
 Step = tuple[int, int, str, dict[str, int], bool]
 
@@ -104,7 +103,7 @@ def test_roll_ups_retention_restarts_and_clocks_keep_every_sum(
     history: list[Step], jumps: bool, short: bool, seed: int
 ) -> None:
     keep = SHORT if short else Keep()
-    with tempfile.TemporaryDirectory(dir=MEMORY) as scratch:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as scratch:
         directory = Path(scratch) / "state"
         expected = keep_books(directory, history, keep, jumps=jumps)
         assert not audit(directory).problem
@@ -127,7 +126,7 @@ def test_clocks_off_by_quarters_of_an_hour_are_read_as_exactly(
     history: list[Step], quarter: int
 ) -> None:
     """By hours of Nepal, India or Lord Howe: what tens say, whichever rows are read for it."""
-    with tempfile.TemporaryDirectory(dir=MEMORY) as scratch:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as scratch:
         directory = Path(scratch) / "state"
         expected = keep_books(directory, history, Keep(400, 400, 400), jumps=False)
         first_s = START_S - 3_600 + quarter * 900
@@ -153,7 +152,7 @@ def test_a_row_that_is_taken_out_is_missed(
     """Of any level, the newest included, though what it covers is there and adds up. But for the
     oldest, where retention might have removed it: then a longer row still has every joule of it."""
     keep = SHORT if short else Keep()
-    with tempfile.TemporaryDirectory(dir=MEMORY) as scratch:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as scratch:
         directory = Path(scratch) / "state"
         expected = keep_books(directory, history, keep, jumps=jumps)
         open_store(directory, "nvml", START_S * NS_PER_S, keep)[0].finish()
@@ -177,7 +176,7 @@ def test_a_row_that_is_taken_out_is_missed(
 @settings(max_examples=40, deadline=None)
 @given(history=steps)
 def test_setting_the_clock_changes_no_joule(history: list[Step]) -> None:
-    with tempfile.TemporaryDirectory(dir=MEMORY) as scratch:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as scratch:
         still = keep_books(Path(scratch) / "still", history, Keep(), jumps=False)
         jumped = keep_books(Path(scratch) / "jumped", history, Keep(), jumps=True)
         assert still == jumped

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from submeter.testing.memory import IN_MEMORY
 from submeter.workloads.table import AT_ONCE, LIMIT
-from submeter_reliability.throng import MEMORY, off_uj, throng
+from submeter_reliability.throng import off_uj, throng
 
 PROCESSES = 10_000
 GPUS = 8
@@ -15,7 +16,7 @@ GPUS = 8
 
 @pytest.fixture
 def proc() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=MEMORY) as directory:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as directory:
         yield Path(directory)
 
 

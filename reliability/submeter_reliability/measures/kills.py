@@ -6,9 +6,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
+from submeter.testing.memory import IN_MEMORY
 from submeter_reliability.catalogue import ROOT
 from submeter_reliability.figures import Figure
 
@@ -24,8 +24,7 @@ _KILLS: Final = 1_000
 def measure() -> Mapping[str, float]:
     """Raises CalledProcessError where the loop itself finds something wrong on its way."""
     seed = random.SystemRandom().getrandbits(32)
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as scratch:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as scratch:
         done = subprocess.run(
             [sys.executable, ROOT / "tests/e2e/kill_loop.py", scratch, str(_KILLS), str(seed)],
             stdout=subprocess.PIPE,

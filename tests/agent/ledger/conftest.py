@@ -27,6 +27,7 @@ from submeter.model import (
     SuspectReason,
     UnmeteredReason,
 )
+from submeter.testing.memory import IN_MEMORY
 from submeter.units import NS_PER_S
 
 START_S = 1_767_225_600  # 2026-01-01, a midnight
@@ -106,13 +107,9 @@ def posting(gpu: str, name: str, energy_uj: int) -> Posting:
 
 
 @pytest.fixture
-def tmp_path(tmp_path: Path) -> Iterator[Path]:
+def tmp_path() -> Iterator[Path]:
     """In memory where that can be: what is tested is what is written, not how fast a disk is."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir():
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as directory:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as directory:
         yield Path(directory)
 
 

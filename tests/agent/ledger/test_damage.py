@@ -17,6 +17,7 @@ from submeter.errors import StateUnusable
 from submeter.ledger.audit import audit
 from submeter.ledger.records import Commit
 from submeter.ledger.schema import FILE_NAME, TABLES
+from submeter.testing.memory import IN_MEMORY
 
 _USER_VERSION = 60  # where the header has it, sqlite.org/fileformat2.html#database_header
 
@@ -47,8 +48,7 @@ def tiny(tmp_path: Path, books: Callable[..., Any]) -> Path:
 
 @pytest.fixture
 def scratch() -> Iterator[Path]:
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as directory:
         yield Path(directory)
 
 

@@ -1,12 +1,16 @@
 """SM times and power span by span in, by how much the SM times come late out.
 
 Drivers publish utilisation some time after the power it caused, how long differs by board and
-driver. The right delay is where the two move together most: for each, R = Σ over processes of the
-squared correlation with power that long ago, times the seconds seen (χ² where nothing correlates).
+driver. The right delay is where the two move together most: for each, R = Σ of the squared
+correlation with power that long ago, times the seconds seen (about χ² where nothing correlates),
+over the processes and over what they all used together, in which no ring's dice are. Only where both
+move the same way: nobody draws less for working more, but with what comes round in periods, as
+training steps do, power goes down when it goes up half a period away, as surely as it should.
 """
 
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -37,9 +41,8 @@ class Delay(Generic[K]):
         self._seen = 0
         self._mean_watts = 0.0
         self._square_watts = 0.0
-        self._mean: dict[K, float] = {}
-        self._square: dict[K, float] = {}
-        self._products: dict[K, list[float]] = {}  # with the power so many seconds ago
+        self._all = _Course([0.0] * (self._longest + 1))
+        self._each: dict[K, _Course] = {}
 
     @property
     def seconds(self) -> float:
@@ -70,7 +73,7 @@ class Delay(Generic[K]):
             return False
         scores = [self._score(late) for late in range(self._longest + 1)]
         best = max(range(self._longest + 1), key=scores.__getitem__)
-        margin = 2 * len(self._mean) + _MARGIN
+        margin = 2 * len(self._each) + _MARGIN
         if best == self._late or scores[best] < _BETTER * scores[self._late] + margin:
             return False
         self._late = best
@@ -82,9 +85,7 @@ class Delay(Generic[K]):
 
     def forget(self, key: K) -> None:
         """A process that has gone."""
-        self._mean.pop(key, None)
-        self._square.pop(key, None)
-        self._products.pop(key, None)
+        self._each.pop(key, None)
 
     def _compare(self, sm_time: Mapping[K, float]) -> None:
         if self._seen > _ENOUGH:
@@ -95,29 +96,41 @@ class Delay(Generic[K]):
         moves = [watts - self._mean_watts for watts in self._watts]
         self._square_watts += pace * (moves[0] * moves[0] - self._square_watts)
         for key in sm_time:
-            if len(self._mean) >= _PROCESSES:
+            if len(self._each) >= _PROCESSES:
                 break
-            if key not in self._mean:
-                self._mean[key] = self._square[key] = 0.0
-                self._products[key] = [0.0] * len(moves)
-        for key, mean in self._mean.items():
-            move = sm_time.get(key, 0.0) - mean
-            self._mean[key] = mean + pace * move
-            self._square[key] += pace * (move * move - self._square[key])
-            scale, kept = pace * move, 1 - pace
-            self._products[key] = [
-                kept * known + scale * other
-                for known, other in zip(self._products[key], moves, strict=True)
-            ]
+            if key not in self._each:
+                self._each[key] = _Course([0.0] * len(moves))
+        self._all.go_on(sum(sm_time.values()), moves, pace)
+        for key, course in self._each.items():
+            course.go_on(sm_time.get(key, 0.0), moves, pace)
 
     def _score(self, late: int) -> float:
-        total = sum(
-            self._products[key][late] ** 2 / square
-            for key, square in self._square.items()
-            if square
-        )
+        total = self._all.told(late) + sum([one.told(late) for one in self._each.values()])
         counted = min(float(self._seen), 1 / _FORGET)
         return counted * total / self._square_watts if self._square_watts else 0.0
+
+
+@dataclass(slots=True)
+class _Course:
+    """SM time: its mean, its variance, and its products with the power so many spans ago."""
+
+    products: list[float]
+    mean: float = 0.0
+    square: float = 0.0
+
+    def go_on(self, share: float, moves: Sequence[float], pace: float) -> None:
+        """The next span; ``moves``: of the power, from its mean."""
+        move = share - self.mean
+        self.mean += pace * move
+        self.square += pace * (move * move - self.square)
+        scale, kept = pace * move, 1 - pace
+        self.products = [
+            kept * known + scale * other for known, other in zip(self.products, moves, strict=True)
+        ]
+
+    def told(self, late: int) -> float:
+        """Squared correlation × variance of the power, where they move the same way."""
+        return max(0.0, self.products[late]) ** 2 / self.square if self.square else 0.0
 
 
 def _longest(span: float) -> int:

@@ -75,17 +75,50 @@ def test_eight_tell_it_and_who_has_gone_makes_room() -> None:
     many = {f"p{number}": 0.1 for number in range(12)}
     for _ in range(5):
         delay.watts(many, 100.0)
-    known = delay._mean, delay._square, delay._products
-    assert [len(table) for table in known] == [8, 8, 8]
+    assert len(delay._each) == 8
     delay.forget("p3")
     delay.forget("nobody")
-    assert [len(table) for table in known] == [7, 7, 7]
+    assert len(delay._each) == 7
     delay.watts(many, 100.0)
-    assert [len(table) for table in known] == [8, 8, 8]
+    assert len(delay._each) == 8
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_half_a_period_away_is_no_delay(seed: int) -> None:
+    """Steps of two reports: power goes down when they go up one report away, as surely as it goes
+    up with them now; which is clearer is the dice's to say."""
+    dice = random.Random(seed)
+    delay: Delay[str] = Delay()
+    for second in range(2_000):
+        power = 100 * (second % 2) + 5 * dice.random()
+        delay.watts({"a": 0.6 * (second % 2) + 0.4 * dice.random(), "b": dice.random()}, power)
+        assert not delay.changed()
+    assert delay._score(0) > 1.5 * delay._score(1)
+
+
+def test_what_all_used_together_tells_most() -> None:
+    """Seven samples a second between eight hide each of them, their sum they don't."""
+    dice = random.Random(3)
+    delay: Delay[str] = Delay()
+    sums = [0.0] * 3
+    changed = []
+    for second in range(400):
+        level = dice.uniform(0.5, 0.6)
+        sums.append(level)
+        late = sums[-3]
+        shares = dict.fromkeys("abcdefgh", 0.0)
+        for _ in range(7):
+            shares[dice.choice("abcdefgh")] += late / 7
+        delay.watts(shares, 300 * level)
+        if delay.changed():
+            changed.append(second)
+    assert changed == [LONGEST + 119]
+    assert delay.seconds == 2
 
 
 def test_together_is_told_by_the_square_of_the_correlation() -> None:
-    """Over the first minutes, in which all seconds count the same: R = n·Σ r²."""
+    """Over the first minutes, in which all seconds count the same: R = n·Σ r², of each and of all
+    of them, where both move the same way."""
     dice = random.Random(7)
     delay: Delay[str] = Delay()
     shares, powers = [], []
@@ -94,14 +127,15 @@ def test_together_is_told_by_the_square_of_the_correlation() -> None:
         powers.append(100 * dice.random() + 50 * shares[-1]["a"])
         delay.watts(shares[-1], powers[-1])
 
-    def correlation(key: str, seconds: int) -> float:
-        x = [share[key] for share in shares[LONGEST:]]
+    def correlation(keys: tuple[str, ...], seconds: int) -> float:
+        x = [sum(share[key] for key in keys) for share in shares[LONGEST:]]
         y = powers[LONGEST - seconds : len(powers) - seconds]
         mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
         xy = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
         xx, yy = sum((a - mean_x) ** 2 for a in x), sum((b - mean_y) ** 2 for b in y)
         return xy / math.sqrt(xx * yy)
 
+    groups = [(key,) for key in KEYS] + [KEYS]
     for seconds in range(LONGEST + 1):
-        expected = 500 * sum(correlation(key, seconds) ** 2 for key in KEYS)
+        expected = 500 * sum(max(0.0, correlation(keys, seconds)) ** 2 for keys in groups)
         assert delay._score(seconds) == pytest.approx(expected, rel=0.15, abs=1.0)

@@ -3,7 +3,7 @@
 Drivers publish utilisation some time after the power it caused, how long differs by board and
 driver. The right delay is where the two move together most: for each, R = Σ of the squared
 correlation with power that long ago, times the seconds seen (about χ² where nothing correlates),
-over the processes and over what they all used together, in which no ring's dice are. Only where both
+over the processes and over all they used together, in which no ring's dice are. Only where both
 move the same way: nobody draws less for working more, but with what comes round in periods, as
 training steps do, power goes down when it goes up half a period away, as surely as it should.
 """

@@ -194,7 +194,7 @@ LOCKED ?= 1
 export LOCKED
 NOT_LOCKED := { echo "make: this package index doesn't give the files that locks/ names;" \
     "'make $(MAKECMDGOALS) LOCKED=0' takes what it has" >&2; exit 1; }
-BUILT_FROM := pyproject.toml hatch_build.py agent/submeter/ticking/ticking.c
+BUILT_FROM := pyproject.toml hatch_build.py $(wildcard agent/submeter/ticking/*.c)
 $(VENV)/.installed: $(BUILT_FROM) locks/build.txt locks/agent.txt | $(BIN)/python
 ifeq ($(LOCKED),1)
 	$(PIP) install --require-hashes -r locks/build.txt -r locks/agent.txt || $(NOT_LOCKED)

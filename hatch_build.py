@@ -1,4 +1,4 @@
-"""The build hook: compiles ``ticking.c`` where there is a C compiler, and goes on without it else.
+"""The build hook: compiles `submeter.ticking` where there is a C compiler, else goes on.
 
 With the library a wheel is for this platform (``py3-none-linux_x86_64``), without it for any.
 ``SUBMETER_COMPILED=0`` never compiles, ``SUBMETER_COMPILED=1`` fails where it can't be done.

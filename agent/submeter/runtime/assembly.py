@@ -40,12 +40,13 @@ def backend_of(config: Config, clock: Clock) -> Backend:
                 "their energy stays unattributed; run on the host, or with its PIDs (hostPID)"
             )
         options["processes"] = processes
+        options["compiled"] = ticking_of(config, clock)
     return load(config.backend, clock, options)
 
 
 def ticking_of(config: Config, clock: Clock) -> "Library | None":
-    """What polls the sensors in C; None where that is done in Python: nothing but NVML in real
-    time needs it, and it is there only where it could be compiled."""
+    """What polls the sensors and understands what they say, in C; None where Python does that:
+    nothing but NVML in real time needs it, and it is there only where it could be compiled."""
     real = config.backend == "nvml" and isinstance(clock, SystemClock)
     if not real or not config.sampling.compiled:
         return None

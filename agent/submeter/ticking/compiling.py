@@ -1,4 +1,4 @@
-"""``ticking.c`` in, a shared library out, where there is a C compiler. Nothing else is needed.
+"""The C files beside this one in, a shared library out, where there is a C compiler.
 
 Used by the build (`hatch_build.py`), which loads this file by its path, and by tests.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 HERE: Final = Path(__file__).resolve().parent
-SOURCE: Final = HERE / "ticking.c"
+SOURCES: Final = ("ticking.c", "understanding.c")
 LIBRARY: Final = "libsubmeter_ticking.so"
 FLAGS: Final = (
     *("-std=gnu11", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared", "-fvisibility=hidden"),
@@ -43,7 +43,7 @@ def build(folder: Path, flags: Sequence[str] = FLAGS) -> Path:
 
     target = folder / LIBRARY
     new = folder / f".{LIBRARY}.{os.getpid()}"
-    command = [*compiler(), *flags, SOURCE.name, "-o", str(new.absolute())]
+    command = [*compiler(), *flags, *SOURCES, "-o", str(new.absolute())]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(  # noqa: S603 - the user's own compiler

@@ -1,6 +1,7 @@
-"""The structures of ``ticking.c``, as `ctypes` sees them."""
+"""The structures of ``ticking.c`` and ``understanding.c``, as `ctypes` sees them."""
 
 from ctypes import POINTER, Structure, c_int32, c_int64, c_void_p, sizeof
+from struct import Struct
 from typing import Final
 
 LAYOUT: Final = 3
@@ -58,7 +59,35 @@ class Lane(Structure):
     )
 
 
+READING: Final = Struct("=7q")
+"""A row of ``understanding.c``: the fields of `submeter.model.Reading`."""
+HELD: Final = Struct("=5q")
+"""The last fields of `Usual`, from ``hold_ns`` on."""
+
+
+class Usual(Structure):
+    """A board's answers, and what ordinary ones look like."""
+
+    _fields_ = (
+        ("values", c_void_p),
+        ("ends_ns", c_void_p),
+        ("codes", c_void_p),
+        ("rows", c_void_p),
+        ("slot_bytes", c_int64),
+        ("types", c_int64 * 3),
+        ("cap_mw", c_int64),
+        ("hold_ns", c_int64),
+        ("said", c_int64 * 3),
+        ("quiet_until_ns", c_int64),
+    )
+
+
 def expected() -> int:
     """What ``submeter_layout`` gives in a library that fits."""
     sizes = sizeof(Board) * 1_000_000 + sizeof(Round) * 1_000 + sizeof(Lane)
     return LAYOUT * 1_000_000_000 + sizes
+
+
+def expected_usual() -> int:
+    """What ``submeter_usual`` gives in a library that fits."""
+    return sizeof(Usual) * 1_000 + READING.size

@@ -2,12 +2,12 @@
 
 import ctypes
 from collections.abc import Callable, Sequence
-from ctypes import CDLL, POINTER, byref, c_int32, c_int64, c_void_p, pointer
+from ctypes import CDLL, POINTER, PyDLL, byref, c_int32, c_int64, c_void_p, pointer
 from pathlib import Path
 from typing import Final, Protocol
 
 from submeter.ticking.compiling import LIBRARY
-from submeter.ticking.layout import Board, Lane, Round, expected
+from submeter.ticking.layout import Board, Lane, Round, Usual, expected, expected_usual
 
 _ENDED: Final = -1
 
@@ -30,9 +30,11 @@ class Gate(Protocol):
 
 
 class Library:
-    """The functions of ``ticking.c``."""
+    """The functions of ``ticking.c`` and ``understanding.c``."""
 
-    def __init__(self, loaded: CDLL) -> None:
+    def __init__(self, loaded: CDLL, brief: PyDLL) -> None:
+        """``brief``: the same for calls of a microsecond, which keep the interpreter: to get it
+        back from another thread takes longer."""
         self.wait = loaded.submeter_wait
         self.wait.argtypes = (POINTER(Lane), c_int64)
         self.end_with = loaded.submeter_end_with
@@ -41,17 +43,22 @@ class Library:
         self.guard.argtypes = (c_void_p, c_int32, POINTER(c_int32), c_int64, c_int64, c_int64)
         self.short_turns = loaded.submeter_short_turns
         self.short_turns.argtypes = (c_int64,)
+        self.understand = brief.submeter_understand
+        self.understand.argtypes = (POINTER(Usual), c_int32)
 
 
 def library(folder: Path = Path(__file__).parent) -> Library | None:
     """The compiled library, if the package was built with one that this machine can load."""
     try:
         loaded = CDLL(str(folder / LIBRARY))
-        layout = loaded.submeter_layout
+        brief = PyDLL(str(folder / LIBRARY))
+        layouts = loaded.submeter_layout, loaded.submeter_usual
     except (OSError, AttributeError):
         return None
-    layout.restype = c_int64
-    return Library(loaded) if layout() == expected() else None
+    for layout in layouts:
+        layout.restype = c_int64
+    fits = [layout() for layout in layouts] == [expected(), expected_usual()]
+    return Library(loaded, brief) if fits else None
 
 
 class Room:

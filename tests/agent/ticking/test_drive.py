@@ -18,7 +18,7 @@ def test_it_is_clean_under(sanitizers: str, tmp_path: Path) -> None:
     except compiling.NotCompiled as error:
         pytest.skip(str(error))
     flags = ["-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", f"-fsanitize={sanitizers}"]
-    command = [*cc, *flags, "-fno-sanitize-recover=all", f"-I{compiling.SOURCE.parent}", str(DRIVE)]
+    command = [*cc, *flags, "-fno-sanitize-recover=all", f"-I{compiling.HERE}", str(DRIVE)]
     done = subprocess.run(
         [*command, "-pthread", "-o", str(program)], capture_output=True, text=True, check=False
     )

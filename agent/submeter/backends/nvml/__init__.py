@@ -12,10 +12,11 @@ from submeter.backends.nvml.backend import NvmlBackend, Unopened
 from submeter.clock import Clock
 from submeter.errors import InputError
 from submeter.model import ProcessFacts, ProcessKey
+from submeter.ticking import Library
 
 __all__ = ["NvmlBackend", "Unopened", "create"]
 
-_OPTIONS = ("processes", "sysfs")
+_OPTIONS = ("compiled", "processes", "sysfs")
 
 
 class Unidentified:
@@ -30,7 +31,8 @@ class Unidentified:
 
 def create(clock: Clock, options: Mapping[str, object]) -> NvmlBackend:
     """The backend. Options: ``processes``, a ProcessSource, without which nobody is identified;
-    ``sysfs``, where to see which GPUs are asleep (default ``/sys``). Raises InputError."""
+    ``sysfs``, where to see which GPUs are asleep (default ``/sys``); ``compiled``, what understands
+    answers in C (`submeter.ticking`). Raises InputError."""
     unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
         raise InputError(f"backend nvml has no option {unknown[0]!r}; it has {', '.join(_OPTIONS)}")
@@ -38,4 +40,9 @@ def create(clock: Clock, options: Mapping[str, object]) -> NvmlBackend:
     if not callable(getattr(processes, "identify", None)):
         raise InputError("backend nvml: option processes must be a ProcessSource")
     sysfs = Path(str(options.get("sysfs", "/sys")))
-    return NvmlBackend(clock, cast("ProcessSource", processes), sysfs)
+    functions = options.get("compiled")
+    if functions is not None and not isinstance(functions, Library):
+        raise InputError(
+            "backend nvml: option compiled must be what submeter.ticking.library gives"
+        )
+    return NvmlBackend(clock, cast("ProcessSource", processes), sysfs, functions)

@@ -15,6 +15,7 @@ from submeter.backends.nvml.sleep import Sleep, sleeping
 from submeter.backends.turns import Poll, one_by_one
 from submeter.clock import Clock
 from submeter.errors import DeviceLost, DriverUnavailable
+from submeter.ticking import Library
 
 SUSPENDED: Final = "suspended"
 
@@ -40,7 +41,14 @@ class NvmlBackend:
     name = "nvml"
     notice = ""
 
-    def __init__(self, clock: Clock, processes: ProcessSource, sysfs: Path) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        processes: ProcessSource,
+        sysfs: Path,
+        functions: Library | None = None,
+    ) -> None:
+        """``functions``: what understands the boards' answers in C, where it was compiled."""
         self.processes = processes
         self.unopened: tuple[Unopened, ...] = ()
         self._clock = clock
@@ -49,6 +57,7 @@ class NvmlBackend:
         self._devices: dict[str, NvmlDevice] = {}
         self._tallies: dict[str, Tally] = {}
         self._rescans = 0
+        self._functions = functions
 
     @property
     def restart_needed(self) -> bool:
@@ -187,6 +196,8 @@ class NvmlBackend:
         before = self._devices.get(device.info.uuid)
         if before is not None:
             before.close()
+        if self._functions is not None:
+            device.compiled(self._functions)
         self._devices[device.info.uuid] = device
         return device
 

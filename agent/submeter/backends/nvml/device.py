@@ -26,6 +26,7 @@ from submeter.model import (
     Reading,
     UtilisationSample,
 )
+from submeter.ticking import Library
 
 _NOTHING: Final = Reading(0, None, None, None, None, None, None)
 
@@ -71,6 +72,11 @@ class NvmlDevice:
         """What reads it, where that is one call and nothing else."""
         plain = self._singles is None and self._fast_nap is None
         return self._fields if plain else None
+
+    def compiled(self, functions: Library) -> None:
+        """From now on what can be done in C is done there."""
+        if self._fields is not None:
+            self._fields.compiled(functions)
 
     def poll(self, now_ns: int) -> None:
         """Asks, unless the GPU sleeps. Boards without fields for everything wait for `readings`:

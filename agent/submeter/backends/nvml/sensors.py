@@ -24,7 +24,7 @@ from submeter.backends.nvml.questions import IMPLAUSIBLE, Questions
 from submeter.backends.turns import TickingPoll, Turns
 from submeter.errors import DriverUnavailable, ReadFailed
 from submeter.model import EnergySource, Reading
-from submeter.ticking import Room, Ticks, address
+from submeter.ticking import Library, Room, Ticks, Understanding, address
 from submeter.units import UJ_PER_MJ
 
 UNKNOWN_BOARD_MW: Final = 2_000_000
@@ -104,7 +104,7 @@ class FieldReader:
     __slots__ = (
         *("count", "function", "handle", "hold_ns", "room", "session"),
         *("_as_usual", "_batch", "_bytes", "_closed", "_monotonic_ns", "_order", "_pick"),
-        *("_power_cap_mw", "_quiet_until_ns", "_said", "_tally", "_unpack"),
+        *("_power_cap_mw", "_quiet_until_ns", "_said", "_tally", "_understanding", "_unpack"),
     )
 
     def __init__(
@@ -136,6 +136,14 @@ class FieldReader:
         self._monotonic_ns = questions.monotonic_ns
         self._said: tuple[int, ...] = ()
         self._quiet_until_ns = 0
+        self._understanding: Understanding | None = None
+
+    def compiled(self, functions: Library) -> None:
+        """From now on ordinary answers are understood in C, where the board has all sensors."""
+        if None not in self._order:
+            self._understanding = Understanding(
+                functions, self.room, self._batch.types, self._power_cap_mw
+            )
 
     def poll(self, now_ns: int) -> None:
         """Asks; what came of it, a failure too, is for `readings`."""
@@ -171,6 +179,16 @@ class FieldReader:
         filled, state.filled = state.filled, 0
         self._tally.took(calls.FIELD_VALUES, state.took_ns, filled)
         state.took_ns = 0
+        if self._understanding is not None and self._closed is None:
+            found = self._understanding.readings(
+                filled, self.hold_ns, self._said, self._quiet_until_ns
+            )
+            if found is not None:
+                readings, self._said, self._quiet_until_ns = found
+                return readings
+        return self._one_by_one(filled)
+
+    def _one_by_one(self, filled: int) -> tuple[Reading, ...]:
         readings = []
         failure: Exception | None = None
         codes, ends_ns = self.room.codes[:filled], self.room.ends_ns[:filled]

@@ -195,7 +195,7 @@ def test_is_loaded_by_name_with_its_options(tmp_path: Path) -> None:
     assert backend.processes.identify(1) is None
 
 
-@pytest.mark.parametrize("options", [{"speed": 2}, {"processes": 5}])
+@pytest.mark.parametrize("options", [{"speed": 2}, {"processes": 5}, {"compiled": 5}])
 def test_wrong_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(InputError):
         create(SystemClock(), options)

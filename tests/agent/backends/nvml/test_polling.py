@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from submeter.backends.nvml import create
 from submeter.clock import SystemClock
 from submeter.model import Reading
 from submeter.runtime.lanes import Lanes
@@ -38,6 +39,9 @@ class Metered:
 
     def __init__(self, node: "Node", functions: Library | None) -> None:
         self.world = node
+        if functions is not None:
+            options = {"sysfs": node.sysfs, "compiled": functions}
+            node.backend = create(node.clock, options)
         self.readings: dict[str, list[Reading]] = {}
         self.node = sampling.Node(
             node.backend,

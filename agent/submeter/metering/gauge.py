@@ -45,7 +45,7 @@ class Gauge:
         self._either = source is EnergySource.COUNTER
         self._ceiling_mw = ceiling_mw if source is not EnergySource.NONE else -1
         self._start_uj = 0
-        self._whole = True
+        self._whole = False  # nothing is integrated before the second point
         self._low_mw = _NO_LOW_MW
         self._high_mw = _NO_HIGH_MW
 

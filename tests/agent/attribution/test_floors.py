@@ -109,6 +109,20 @@ def test_odd_intervals_teach_nothing(board: Board, odd: dict[str, object]) -> No
     assert board.floors() == Floors()
 
 
+def test_half_a_second_is_the_least_that_teaches(board: Board) -> None:
+    for length_ns in (NS_PER_S // 2 - 1, NS_PER_S // 2):
+        assert board.floors() == Floors()
+        for _ in range(30):
+            start_ns = board.at_ns
+            board.second(IDLE_MW // 2, False, end_ns=start_ns + length_ns)  # type: ignore[arg-type]
+    assert board.floors().idle_mw == pytest.approx(IDLE_MW, rel=1e-6)
+
+
+def test_nothing_waits_for_a_driver_that_has_stopped_to_say(board: Board) -> None:
+    board.seconds(5, IDLE_MW, held=False, utilisation=None)
+    assert not board.learner._waiting
+
+
 def test_unknown_holders_or_unknown_utilisation_teach_nothing(board: Board) -> None:
     board.seconds(30, IDLE_MW, held=None)
     board.seconds(30, IDLE_MW, held=False, utilisation=None)

@@ -51,6 +51,15 @@ def test_in_between_it_is_the_integral(measured: float, sd: float) -> None:
     assert found.mean[0] > 0
 
 
+@pytest.mark.parametrize("scale", [1e-3, 7.0, 1e6])
+def test_the_unit_does_not_matter(scale: float) -> None:
+    plain = posterior([[1 / 40**2]], [60 / 40**2], [KNOWN])
+    sd, measured = 40 * scale, 60 * scale
+    found = posterior([[1 / sd**2]], [measured / sd**2], [Expected(80 * scale, KNOWN.spread)])
+    assert found.mean[0] == pytest.approx(plain.mean[0] * scale, rel=1e-6)
+    assert found.covariance[0][0] == pytest.approx(plain.covariance[0][0] * scale**2, rel=1e-6)
+
+
 def test_a_sum_that_is_known_stays_known() -> None:
     """Two that are always there together: nobody can tell them apart, and neither is it said."""
     strong = 1.0

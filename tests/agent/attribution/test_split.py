@@ -75,6 +75,16 @@ class TestNobodyToBill:
         for floors in (FLOORS, UNLEARNT):
             assert rows(split(interval(), Usage(), floors)) == {("idle", IDLE, Method.IDLE, 300)}
 
+    @pytest.mark.parametrize("foreign", [1, 9])
+    @pytest.mark.parametrize("held", [(), (TRAINER, SERVER)])
+    def test_who_alone_worked_has_all_of_it_however_little(
+        self, held: tuple[Owner, ...], foreign: int
+    ) -> None:
+        usage = Usage(holders=held, sm_time={}, foreign_sm_time=foreign)
+        assert ("unattributed (unknown process)", DYNAMIC, Method.UNATTRIBUTED, 300) in rows(
+            split(interval(), usage, UNLEARNT)
+        )
+
     def test_nobody_is_listed_but_strangers_worked(self) -> None:
         assert rows(split(interval(), Usage(sm_time={}, foreign_sm_time=9), FLOORS)) == {
             ("idle", IDLE, Method.IDLE, 70),

@@ -380,6 +380,18 @@ def test_that_all_is_scaled_down_now_and_then_changes_nothing() -> None:
         assert row == pytest.approx(same)
 
 
+def test_seconds_that_are_pooled_end_where_somebody_comes() -> None:
+    """What was seen before has no column for him."""
+    bench = Bench({f"{number}": 10.0 * number for number in range(1, 21)})
+    share = dict.fromkeys(bench.watts, 0.04)
+    for second in range(12):
+        bench.learner.together(share, 84.0, NO_FLOOR)
+        if second == 8:
+            bench.learner.meet("late", None)
+    bench.learner.retain({"late"})
+    assert bench.learner.knows("late")
+
+
 def test_a_solution_that_ends_in_nonsense_costs_the_weights_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -30,6 +30,13 @@ def test_what_was_shown_since_the_last_cut() -> None:
     assert made.cut() == Stretch(0, 0, 200_000)
 
 
+def test_what_was_shown_and_never_integrated_is_not_nothing() -> None:
+    made = gauge(EnergySource.AVERAGE)
+    made.add(0, 300, None)
+    made.add(NS_PER_S, 300, None)
+    assert made.cut() == Stretch(300, 300, None)
+
+
 @pytest.mark.parametrize(
     ("source", "instant_mw", "average_mw", "energy_uj"),
     [

@@ -335,6 +335,7 @@ class TestStandstill:
         assert intervals[-1].energy_uj == 270 * JOULE
         late = [interval for interval in intervals if not interval.observed]
         assert [interval.energy_uj for interval in late] == [3_030 * JOULE]  # the first 10.1 s
+        assert intervals[-1].counter_uj is None, "the counter says nothing of it"
         assert unmetered(intervals) == {}
 
     @pytest.mark.fault("F13")

@@ -157,6 +157,15 @@ def test_one_gap_in_ten_may_be_no_whole_period(odd_ms: list[int], period_ms: int
     assert estimate_period_ns(points) == (None if period_ms is None else period_ms * NS_PER_MS)
 
 
+def test_gaps_may_be_off_by_as_much_as_the_readings_lay_apart() -> None:
+    """Here 48 ms: so much sooner or later than what is seen of it each change may have been."""
+    points: Points = []
+    for change in range(11):
+        at_ms = 24 + change * 100 + 48 * (change % 2)
+        points += [((at_ms - 24) * NS_PER_MS, change), ((at_ms + 24) * NS_PER_MS, change + 1)]
+    assert estimate_period_ns(points) == 100 * NS_PER_MS
+
+
 @pytest.mark.parametrize(
     ("values", "middle"), [((1,), 1), ((1, 4), 2.5), ((1, 2, 9), 2), ((1, 2, 4, 9), 3)]
 )

@@ -114,7 +114,7 @@ def test_half_a_second_is_the_least_that_teaches(board: Board) -> None:
         assert board.floors() == Floors()
         for _ in range(30):
             start_ns = board.at_ns
-            board.second(IDLE_MW // 2, False, end_ns=start_ns + length_ns)  # type: ignore[arg-type]
+            board.second(IDLE_MW // 2, False, end_ns=start_ns + length_ns)
     assert board.floors().idle_mw == pytest.approx(IDLE_MW, rel=1e-6)
 
 

@@ -59,6 +59,7 @@ _VISIBLE: Final = 0.01  # of the common slope: sampling noise that shows
 _BANDS: Final = 8
 _BAND_SECONDS: Final = 100
 _RIDGE: Final = 1e-3
+_FLAT: Final = 1e-6  # of the mean square of SM times: so little tells nothing
 _AT_ONCE: Final = 16
 _BLOCK: Final = 32  # spans
 _LEAST_SLOPE: Final = 1e-3  # W: a board that draws nothing when used tells nothing
@@ -88,6 +89,7 @@ class Normal(NamedTuple):
     sampling: list[Vector]  # covariance of one second's SM times through the ring, in full
     square: float  # mean square of power
     seconds: float
+    explained: float = 0.0  # of the power's squares, by the instruments
 
     def noise(self, beta: Vector) -> float:
         """Variance of Σ β·x in one second through the ring's sampling (multinomial)."""
@@ -95,8 +97,26 @@ class Normal(NamedTuple):
 
     def unexplained(self, beta: Vector) -> float:
         """Mean square of power − Σ β·x, by least squares."""
-        left = quadratic(self.matrix, beta) - 2 * dot(self.right, beta)
-        return max(0.0, self.square + left / self.seconds)
+        return max(0.0, self.square + self._left(beta) / self.seconds)
+
+    def disagreement(self) -> float:
+        """Variance of one second's power − Σ β·x as the instruments show it, with the weights that
+        suit them best: what they tell more of than there are weights (Sargan 1958). As large as
+        the ring's noise where no process's power departs from its SM time."""
+        spare = self.instruments - 1 - len(self.right)  # the floor's own tells nothing
+        return max(0.0, self.explained + self._left(self.best())) / spare if spare > 0 else 0.0
+
+    def best(self) -> Vector:
+        """Least squares; equal weights where nothing tells them apart."""
+        columns = len(self.right)
+        ridge = _FLAT * sum(row[-1] for row in self.matrix) / columns
+        matrix = [[*row[:-1], row[-1] + ridge] for row in self.matrix]
+        centre = [0.0] + [self.slope] * (columns - 1)
+        left = [y - x for y, x in zip(self.right, times(self.matrix, centre), strict=True)]
+        return [c + value for c, value in zip(centre, solve(matrix, left), strict=True)]
+
+    def _left(self, beta: Vector) -> float:
+        return quadratic(self.matrix, beta) - 2 * dot(self.right, beta)
 
 
 class Moments:
@@ -217,8 +237,14 @@ class Moments:
             return plain
         stages = self._stages()
         yield
-        matrix, right = yield from _projected(stages)
-        return plain._replace(matrix=matrix, right=right, exact=False, instruments=len(stages.zz))
+        matrix, right, explained = yield from _projected(stages)
+        return plain._replace(
+            matrix=matrix,
+            right=right,
+            exact=False,
+            instruments=len(stages.zz),
+            explained=explained,
+        )
 
     def _sampling(self) -> list[Vector]:
         """Covariance of one second's SM times through the ring (multinomial), in full."""
@@ -334,8 +360,8 @@ class _Stages(NamedTuple):
     columns: list[Vector]
 
 
-def _projected(stages: _Stages) -> Steps[tuple[Lower, Vector]]:
-    """Second-stage equations."""
+def _projected(stages: _Stages) -> Steps[tuple[Lower, Vector, float]]:
+    """Second-stage equations, and what of the power's squares the instruments explain."""
     factor = cholesky(stages.zz)
     yield
     halves = []
@@ -344,17 +370,12 @@ def _projected(stages: _Stages) -> Steps[tuple[Lower, Vector]]:
         if len(halves) % _AT_ONCE == 0:
             yield
     power = halves.pop()
-    return gram(halves), [dot(half, power) for half in halves]
+    return gram(halves), [dot(half, power) for half in halves], dot(power, power)
 
 
 def _is_exact(plain: Normal) -> bool:
     """Least squares leaves far less than the ring's sampling would: so it isn't sampled."""
-    columns = len(plain.right)
-    ridge = 1e-6 * sum(row[-1] for row in plain.matrix) / columns
-    matrix = [[*row[:-1], row[-1] + ridge] for row in plain.matrix]
-    centre = [0.0] + [plain.slope] * (columns - 1)
-    left = [y - x for y, x in zip(plain.right, times(plain.matrix, centre), strict=True)]
-    beta = [c + value for c, value in zip(centre, solve(matrix, left), strict=True)]
+    beta = plain.best()
     expected = plain.noise(beta)  # of equal weights none: those can't tell
     told = expected > (_VISIBLE * plain.slope) ** 2
     return told and plain.unexplained(beta) < 0.3 * expected

@@ -128,7 +128,9 @@ def solution(
     fit = yield from _fitted(normal, known, sites, noise)
     start.sites, start.noise = dict(zip(keys, sites[1:], strict=True)), fit.noise / square
     yield
-    covariance = yield from _covariance(normal, fit, known, doubt)
+    disagreement = normal.disagreement()
+    yield
+    covariance = yield from _covariance(normal, fit, known, doubt, disagreement)
     return Weights(
         keys,
         tuple(fit.beta[1:]),
@@ -216,13 +218,16 @@ def _noise(normal: Normal, beta: Vector, doubt: float) -> float:
 
 
 def _covariance(
-    normal: Normal, fit: _Fit, known: _Known, doubt_watts: float
+    normal: Normal, fit: _Fit, known: _Known, doubt_watts: float, disagreement: float
 ) -> Steps[list[Vector]]:
     """Of the weights' errors. Found with caution, they are S·(A/cv + P)·S = S/c + (1 − 1/c)·S·P·S,
     S the posterior's covariance and P the precision of what is expected. N, the sampling noise that
     the first stage leaves in the matrix (each instrument fits a little of it), pulls towards that
     by S·N/v, which is off by its width W: + S·N/v·S + (S·N/v)·W·(S·N/v)ᵀ. A floor that is held more
-    firmly than it is known, to ``doubt_watts``, pulls in the same way."""
+    firmly than it is known, to ``doubt_watts``, pulls in the same way.
+
+    Where instruments disagree by more than that noise, some process's power departs from its SM
+    time, and each of them sees another weight: S/c grows with it (Birge 1932)."""
     floor = (_MODEL_SD * normal.slope) ** 2
     wide = (PRIOR_SD * normal.slope) ** -2
     scales = [
@@ -236,6 +241,7 @@ def _covariance(
     firm = [math.sqrt((1 - 1 / _CAUTION) * value) for value in fit.held]
     firm[0] = math.hypot(firm[0], fit.held[0] * doubt_watts)
     scales += firm
+    told = max(1.0, disagreement * _CAUTION / fit.noise) / _CAUTION
     spread = [
         list(map(mul, (*pull, *row), scales)) for pull, row in zip(pulled, posterior, strict=True)
     ]
@@ -243,7 +249,7 @@ def _covariance(
     for i, row in enumerate(posterior):
         result.append(
             [
-                row[j] / _CAUTION + dot(pulled[i], posterior[j]) + dot(spread[i], spread[j])
+                row[j] * told + dot(pulled[i], posterior[j]) + dot(spread[i], spread[j])
                 for j in range(i + 1)
             ]
         )

@@ -175,6 +175,8 @@ def test_sampled_shares_are_what_the_instruments_say_of_them() -> None:
         assert row == pytest.approx(expected, rel=1e-6)
     right = [factor * math.fsum(map(float.__mul__, projected[i], xz[-1])) for i in range(4)]
     assert normal.right == pytest.approx(right, rel=1e-6)
+    explained = factor * math.fsum(map(float.__mul__, solved(zz, xz[-1]), xz[-1]))
+    assert normal.explained == pytest.approx(explained, rel=1e-6)
     assert normal.instruments == len(scales) + 1  # the floor's own, which says nothing
 
 
@@ -218,6 +220,56 @@ def test_noise_and_what_is_left_unexplained_are_their_formulas() -> None:
     assert normal.unexplained([2.0, 3.0]) == 100 + (8 + 12 + 27 - 2 * (10 + 21)) / 4
     assert normal._replace(square=0.0).unexplained([2.0, 3.0]) == 0.0
     assert normal._replace(sampling=[[-1.0, 0.0], [0.0, 0.0]]).noise([1.0, 1.0]) == 0.0
+
+
+def test_instruments_disagree_by_what_they_tell_more_of_than_there_are_weights() -> None:
+    """yᵀPy − bᵀA⁻¹b, by what is to spare: 11 instruments, of which one tells nothing, 2 weights."""
+    normal = Normal(
+        matrix=[[2.0], [1.0, 3.0]],
+        right=[5.0, 7.0],
+        slope=1.0,
+        exact=False,
+        instruments=11,
+        sampling=[[1.0, 0.5], [0.5, 2.0]],
+        square=100.0,
+        seconds=4.0,
+        explained=30.0,
+    )
+    at_best = (5 * 8 + 7 * 9) / 5  # β = (1.6, 1.8)
+    assert normal.best() == pytest.approx([8 / 5, 9 / 5], rel=1e-5)
+    assert normal.disagreement() == pytest.approx((30.0 - at_best) / 8, rel=1e-5)
+    assert normal._replace(explained=at_best - 1).disagreement() == 0.0
+    assert normal._replace(instruments=3).disagreement() == 0.0
+
+
+def stepping(seed: int, depart: float) -> Normal:
+    """Two processes by turns with steps of their own, within which power departs from SM time."""
+    dice = random.Random(seed)
+    moments = Moments()
+    moments.add_column()
+    moments.add_column()
+    for second in range(1_500):
+        works = [float(second // 7 % 2), float(dice.random() < 0.6)]
+        busy = sum(works) or 1.0
+        seen = [0.0, 0.0]
+        for _ in range(7):
+            (one,) = dice.choices((0, 1), works) if any(works) else (0,)
+            seen[one] += works[one] / 7
+        swing = dice.choice((1.0, 1.0, 1.0, 1.0 - 3 * depart)) + 0.5 * depart
+        watts = (300 * works[0] * swing + 100 * works[1]) / busy
+        moments.observe([1.0, *seen], watts)
+    normal = finished(moments.normal(0.0))
+    assert normal is not None
+    assert not normal.exact
+    return normal
+
+
+def test_power_that_departs_from_sm_time_within_a_step_shows_in_the_instruments() -> None:
+    true = [0.0, 300.0, 100.0]
+    for seed in range(3):
+        steady, departing = stepping(seed, 0.0), stepping(seed, 0.1)
+        assert steady.disagreement() < 2 * steady.noise(true)
+        assert departing.disagreement() > 20 * departing.noise(true)
 
 
 def test_who_has_gone_takes_what_he_drew_with_him() -> None:

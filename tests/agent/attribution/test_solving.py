@@ -81,12 +81,17 @@ def test_noise_is_the_rings_and_never_next_to_nothing() -> None:
 
 
 def test_errors_are_the_formula() -> None:
-    """S/c + (1 − 1/c)·S·P·S + S·N/v·S + (S·N/v)·W·(S·N/v)ᵀ, the model's own on the diagonal."""
+    """S/c + (1 − 1/c)·S·P·S + S·N/v·S + (S·N/v)·W·(S·N/v)ᵀ, the model's own on the diagonal; S/c as
+    many times as instruments disagree by more than the ring's noise."""
     posterior = [[4.0, 1.0, 0.5], [1.0, 90.0, -20.0], [0.5, -20.0, 60.0]]
     held, information, noise, doubt = [0.3, 0.002, 0.004], [0.3, 0.001, 0.004], 700.0, 6.0
     known = _Known([70.0, SLOPE, 300.0], information, [0.0] * 3, [None, Expected(80.0, 0.6), None])
     fit = _Fit([70.0, 200.0, 100.0], posterior, noise, held)
-    found = finished(_covariance(NORMAL, fit, known, doubt))
+    disagreements = (0.0, 200.0, 600.0)  # the ring's own noise is 200
+    agreed, usual, found = [
+        finished(_covariance(NORMAL, fit, known, doubt, value)) for value in disagreements
+    ]
+    assert agreed == usual
     size = range(3)
     n_v = [[NORMAL.instruments * value / noise for value in row] for row in NORMAL.sampling]
     pulled = [[sum(posterior[i][k] * n_v[k][j] for k in size) for j in size] for i in size]
@@ -95,7 +100,8 @@ def test_errors_are_the_formula() -> None:
     firm[0] += (held[0] * doubt) ** 2
     for i in size:
         for j in size:
-            expected = posterior[i][j] / CAUTION
+            expected = 3 * posterior[i][j] / CAUTION
+            assert found[i][j] - usual[i][j] == pytest.approx(2 * posterior[i][j] / CAUTION)
             expected += sum(pulled[i][k] * posterior[k][j] for k in size)
             expected += sum(pulled[i][k] * wide[k] * pulled[j][k] for k in size)
             expected += sum(posterior[i][k] * firm[k] * posterior[k][j] for k in size)

@@ -346,6 +346,7 @@ nvmlReturn_t call_end(const call_t *call, nvmlReturn_t result)
                                   (unsigned long long)(boottime_ns() - call->start_ns),
                                   memory_order_relaxed);
     atomic_fetch_sub(&calls_inside, 1);
+    atomic_fetch_sub(&calls_open, 1);
     return result;
 }
 
@@ -450,19 +451,19 @@ void standin_reset(void)
     pthread_mutex_unlock(&lifecycle);
 }
 
-/* Unloaded after nvmlShutdown: what was mapped goes too, since a driver may be loaded anew a hundred
-   times. A process that ends with calls on their way keeps everything. */
+/* Unloaded: what was mapped goes too, since a driver may be loaded anew a hundred times. Whoever
+   comes in from here on, while the process ends, finds nothing; if somebody is inside, all stays. */
 __attribute__((destructor)) static void leave(void)
 {
-    if (atomic_load(&initialised) > 0 || atomic_load(&calls_open) > 0) return;
     world_t *world = atomic_exchange(&current_world, &nowhere);
+    log_entry_t *log = atomic_exchange(&call_log, NULL);
+    if (atomic_load(&calls_open) > 0) return;
+    if (log != NULL) munmap(log, CALL_COUNT * sizeof(log_entry_t));
     if (world != &nowhere) script_free(world);
     while ((world = retired) != NULL) {
         retired = world->next;
         script_free(world);
     }
-    log_entry_t *log = atomic_exchange(&call_log, NULL);
-    if (log != NULL) munmap(log, CALL_COUNT * sizeof(log_entry_t));
 }
 
 /* ---- versions and errors ---- */

@@ -115,3 +115,26 @@ def test_many_threads(client: "Client") -> None:
         thread.join()
     assert wrong == []
     assert client.world.calls()["nvmlDeviceGetFieldValues"] == 16000
+
+
+def test_a_library_that_is_unloaded_leaves_nothing_mapped(standin: "Standin") -> None:
+    standin.write("gpu 0\nfault call=nvmlShutdown error=9")
+    library = str(standin.library)
+    code = (
+        "import _ctypes, ctypes\n"
+        "for _ in range(3):\n"
+        f"    library = ctypes.CDLL({library!r})\n"
+        "    assert library.nvmlInit_v2() == 0\n"
+        "    library.nvmlShutdown()\n"
+        "    _ctypes.dlclose(library._handle)\n"
+        "print(open('/proc/self/maps').read())\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=standin.env, capture_output=True, text=True, check=True)
+    sizes = [
+        int(end, 16) - int(begin, 16)
+        for begin, _, end in (line.split()[0].partition("-") for line in done.stdout.splitlines())
+        if begin
+    ]
+    assert "standin.calls" not in done.stdout
+    assert max(sizes) < 32 << 20  # a world's addresses are 64 MiB

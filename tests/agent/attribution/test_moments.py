@@ -36,6 +36,12 @@ def watched(history: list[tuple[Vector, float]], *, exact: bool) -> Moments:
     return moments
 
 
+def test_few_spans_wait_to_be_added_up() -> None:
+    """Each takes as much memory as all that is known of a process."""
+    waiting = [len(watched(seconds(count), exact=False)._counted) for count in (100, 131, 400)]
+    assert max(waiting) < 32
+
+
 def weights(history: list[tuple[Vector, float]]) -> list[tuple[float, int]]:
     """Of the seconds that have twelve before and twelve after them: weight and place."""
     places = range(WINDOW, len(history) - WINDOW)

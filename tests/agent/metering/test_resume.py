@@ -140,6 +140,10 @@ def test_a_checkpoint_of_the_future_books_no_more_than_a_moments_worth() -> None
     assert done[0].suspect_uj == ((SuspectReason.JUMP, 9_000 * UJ_PER_J),)
 
 
+def test_a_checkpoint_of_this_very_moment_is_not_of_the_future() -> None:
+    assert resume(meter(), checkpoint(1_000 * S), "this", 1_000 * S, WALL) == "no agent for 0 s"
+
+
 def test_a_simulation_begins_anew() -> None:
     made = meter()
     assert resume(made, checkpoint(900 * S), "", 1_000 * S, WALL) == ""

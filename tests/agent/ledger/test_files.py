@@ -1,5 +1,6 @@
 """Copies taken while a ledger is written, files that are deleted or replaced, old versions."""
 
+import errno
 import logging
 import os
 import random
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 
 from submeter import cli
-from submeter.ledger import log
+from submeter.errors import StateUnusable
+from submeter.ledger import files, log
 from submeter.ledger.audit import audit
 from submeter.ledger.reader import open_reader
 from submeter.ledger.schema import FILE_NAME, MIGRATIONS, TABLES, migrate, version_of
@@ -180,6 +182,28 @@ def test_damage_found_while_the_agent_runs_stops_nothing(books: Callable[..., An
     assert list(made.directory.glob("ledger.corrupt-*"))
     assert not audit(made.directory).problem
     assert again.ledger.totals("GPU-1").energy_uj == 160
+
+
+@pytest.mark.parametrize(("times", "read"), [(0, True), (1, True), (4, True), (5, False)])
+def test_a_log_that_is_folded_in_while_it_is_read_is_looked_for_again(
+    books: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, times: int, read: bool
+) -> None:
+    made = books()
+    made.book("GPU-1", 10, [("a", 5)])
+    missing = iter([True] * times)
+    copy = files._copy
+
+    def copied(path: Path, to: Path) -> None:
+        if next(missing, False):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "one of the log")
+        copy(path, to)
+
+    monkeypatch.setattr(files, "_copy", copied)
+    if read:
+        assert total_uj(made.directory) == 5
+        return
+    with pytest.raises(StateUnusable, match="can't be read now"):
+        total_uj(made.directory)
 
 
 def test_log_files_that_are_folded_in_are_kept_for_whoever_copies_them(

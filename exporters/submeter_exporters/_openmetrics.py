@@ -13,8 +13,9 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import accumulate
-from typing import Final
+from typing import Final, NamedTuple
 
+from submeter import lines
 from submeter.kept import Kept
 from submeter.metrics import Distribution, Family, Kind, Labels, in_columns
 from submeter.text import UNSAFE
@@ -27,7 +28,8 @@ _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _ESCAPES = str.maketrans({**UNSAFE, "\\": r"\\", '"': r"\"", "\n": r"\n"})
 _SPARE_SERIES = 64
-_PARTS = 512  # of lines: 60 kB, less than what the C library maps for itself (128 KiB)
+_PIECE_BYTES = 32 * 1024  # with what comes last, less than what the C library maps for itself
+_PARTS = 512  # of lines: 60 kB
 
 
 def render(
@@ -44,23 +46,22 @@ def pieces(
 ) -> Iterator[bytes]:
     """The same in pieces, at least one, each of some 100 kB at most while names are not long."""
     seen: set[str] = set()
-    parts: list[str] = []
+    pending: list[bytes] = []
+    size = 0
     for family in families:
         if family.name in seen:
             raise ValueError(f"metric family {family.name} comes twice")
         seen.add(family.name)
-        parts.append(_head(family, openmetrics=openmetrics, foreign=foreign))
-        if family.kind is Kind.HISTOGRAM:
-            parts.extend(_histogram_lines(family))
-        else:
-            parts.extend(_sample_parts(family))
-        whole = len(parts) - len(parts) % _PARTS
-        for start in range(0, whole, _PARTS):
-            yield "".join(parts[start : start + _PARTS]).encode()
-        del parts[:whole]
+        head = _head(family, openmetrics=openmetrics, foreign=foreign).encode()
+        for part in (head, *_lines(family)):
+            pending.append(part)
+            size += len(part)
+            if size >= _PIECE_BYTES:
+                yield b"".join(pending)
+                pending, size = [], 0
     if openmetrics:
-        parts.append("# EOF\n")
-    yield "".join(parts).encode()
+        pending.append(b"# EOF\n")
+    yield b"".join(pending)
 
 
 def _head(family: Family, *, openmetrics: bool, foreign: bool) -> str:
@@ -82,19 +83,30 @@ def _head_lines(name: str, kind: Kind, text: str, unit: str, openmetrics: bool) 
     return f"# HELP {family} {_escape(text)}\n# TYPE {family} {kind}\n{unit_line}"
 
 
-def _sample_parts(family: Family) -> list[str]:
-    """Starts and ends of all lines in turn. All of a family at once: with thousands of series, a
-    call for each would take longer than all that is done here."""
+def _lines(family: Family) -> Iterable[bytes]:
+    """All of a family at once: with thousands of series, a call for each would take longer than
+    all that is done here."""
+    if family.kind is Kind.HISTOGRAM:
+        return ["".join(_histogram_lines(family)).encode()]
     columns = in_columns(family.samples)
-    starts, twice = _known_starts(family.name, family.label_names).of(columns.labels)
-    values: Iterable[int | float] = columns.values
-    if twice:
+    known = _known_starts(family.name, family.label_names).of(columns.labels)
+    starts, values = known.texts, columns.values
+    if known.twice:
         merged = _merged(starts, values, adds=family.kind is Kind.COUNTER)
-        starts, values = tuple(merged), merged.values()
+        starts, values = tuple(merged), tuple(merged.values())
+    elif known.ready is not None and (compiled := lines.compiled()):
+        made = compiled.of(known.ready, values, family.exponent)
+        if made is not None:
+            return made
+    return _interpreted(starts, _numbers(tuple(values), family.exponent))
+
+
+def _interpreted(starts: tuple[str, ...], numbers: list[str]) -> Iterator[bytes]:
     parts = [""] * (2 * len(starts))
     parts[::2] = starts
-    parts[1::2] = _numbers(tuple(values), family.exponent)
-    return parts
+    parts[1::2] = numbers
+    for first in range(0, len(parts), _PARTS):
+        yield "".join(parts[first : first + _PARTS]).encode()
 
 
 def _numbers(values: tuple[int | float, ...], exponent: int) -> list[str]:
@@ -120,6 +132,15 @@ def _number(value: int | float, exponent: int) -> str:
     return f"{decimal(value, exponent) if isinstance(value, int) else _float(value)}\n"
 
 
+class _Known(NamedTuple):
+    """Starts of a family's lines; whether some of them are the same once they are safe; and where
+    not, ready to be written by the compiled library."""
+
+    texts: tuple[str, ...]
+    twice: bool
+    ready: lines.Starts | None
+
+
 class _Starts:
     """What stands before the value of each of a family's series. Owns those of the newest snapshot,
     and of series that were there lately: they come and go with who works just now.
@@ -133,14 +154,16 @@ class _Starts:
         self._label_names = label_names
         self._kept = Kept(self._made)
         self._by_labels: dict[Labels, str] = {}
-        self._newest: tuple[tuple[str, ...], bool] = (), False
+        self._newest = _Known((), twice=False, ready=None)
 
-    def of(self, labels: tuple[Labels, ...]) -> tuple[tuple[str, ...], bool]:
-        """In the order of the labels; and whether some of them are the same once they are safe."""
+    def of(self, labels: tuple[Labels, ...]) -> "_Known":
+        """In the order of the labels."""
         starts = self._kept.of(labels)
         newest = self._newest
-        if newest[0] is not starts:
-            newest = self._newest = starts, len(set(starts)) < len(starts)
+        if newest.texts is not starts:
+            twice = len(set(starts)) < len(starts)
+            ready = None if twice or lines.compiled() is None else lines.starts(starts)
+            newest = self._newest = _Known(starts, twice, ready)
             if len(self._by_labels) > 2 * len(starts) + _SPARE_SERIES:
                 self._by_labels = dict(zip(labels, starts, strict=True))
         return newest

@@ -26,6 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from submeter import lines
 from submeter.metrics import Distribution, Family, Kind, families
 from submeter.model import Account, Component, Owner, Phase, Snapshot
 from submeter.testing.snapshots import GPU_0, empty, node
@@ -325,3 +326,18 @@ def values(body: bytes, name: str) -> list[Decimal]:
     """The values of all series of a name, as printed."""
     lines = body.decode().split("\n")
     return [Decimal(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[ {{]", line)]
+
+
+@given(family=a_family(HOSTILE), openmetrics=st.booleans())
+def test_it_is_the_same_without_the_compiled_library(family: Family, openmetrics: bool) -> None:
+    written = render([family], openmetrics=openmetrics)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "compiled", lambda: None)
+        assert render([family], openmetrics=openmetrics) == written
+
+
+def test_a_whole_node_is_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = list(families(node()))
+    written = render(made)
+    monkeypatch.setattr(lines, "compiled", lambda: None)
+    assert render(made) == written

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 HERE: Final = Path(__file__).resolve().parent
-SOURCES: Final = ("ticking.c", "understanding.c")
+SOURCES: Final = ("ticking.c", "understanding.c", "lines.c")  # the last one: `submeter.lines`
 LIBRARY: Final = "libsubmeter_ticking.so"
 FLAGS: Final = (
     *("-std=gnu11", "-O2", "-Wall", "-Wextra", "-fPIC", "-shared", "-fvisibility=hidden"),

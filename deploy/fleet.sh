@@ -44,7 +44,7 @@ set -eu
 version=$1 wanted=$2 dry=$3
 root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 here=$(cat /opt/submeter/current/VERSION 2> /dev/null || echo none)
-now=$(cksum < /etc/submeter/submeter.toml 2> /dev/null || echo none)
+now=$(cksum 2> /dev/null < /etc/submeter/submeter.toml || echo none) # in this order: else sh says it
 state=$(systemctl is-active submeter || true)
 [ -z "$dry" ] || { echo "has $here, $state"; exit 0; }
 if [ "$here" = "$version" ] && [ "$state" = active ] && { [ -z "$wanted" ] || [ "$now" = "$wanted" ]; }

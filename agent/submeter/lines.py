@@ -44,7 +44,9 @@ class Lines:
             *(c_int64, c_int64, c_int32),
         )
 
-    def of(self, begin: Starts, values: Sequence[int | float], exponent: int) -> list[bytes] | None:
+    def of(
+        self, begin: Starts, values: Sequence[int | float], exponent: int
+    ) -> Iterator[bytes] | None:
         """Each start with ``value · 10**-exponent`` behind it, in pieces; None where one of the
         values is no whole number of 64 bits: that is for the caller to write."""
         try:
@@ -53,16 +55,18 @@ class Lines:
             return None
         if len(numbers) != len(begin.ends):
             raise ValueError(f"{len(numbers)} values for {len(begin.ends)} lines")
-        return list(self._pieces(begin, numbers, exponent)) if exponent <= _MOST_DIGITS else None
+        return self._pieces(begin, numbers, exponent) if exponent <= _MOST_DIGITS else None
 
     def _pieces(self, begin: Starts, numbers: "array[int]", exponent: int) -> Iterator[bytes]:
         text, ends = begin
         ends_at, numbers_at = ends.buffer_info()[0], numbers.buffer_info()[0]
+        out = bytearray()
         before = 0
         for first in range(0, len(ends), _AT_ONCE):
             last = min(first + _AT_ONCE, len(ends))
             room = ends[last - 1] - before + (last - first) * _LONGEST
-            out = bytearray(room)
+            if len(out) < room:
+                out = bytearray(room)
             place: Any = byref(c_char.from_buffer(out))
             written = self._write(place, room, text, ends_at, numbers_at, first, last, exponent)
             assert written >= 0

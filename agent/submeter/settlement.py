@@ -105,6 +105,8 @@ class _Board:
     turn: int = 0
     info: GpuInfo | None = None  # as the ledger was told last
     roster: tuple[_Basis, Roster] | None = None
+    shown: tuple[tuple[GpuInfo, int, bool], GpuInfo] | None = None
+    """How it looks in snapshots, and of what that was made."""
 
 
 class Settlement:
@@ -380,11 +382,7 @@ class Settlement:
         up = watch.up and not hung
         totals_of = counted.of_names(self._ledger.counts(uuid))
         return GpuState(
-            info=replace(
-                watch.info,
-                refresh_ns=watch.refresh_ns,
-                refresh_measured=watch.refresh_measured,
-            ),
+            info=self._info(watch),
             up=up,
             down_reason="hung" if hung else watch.down_reason,
             energy_uj=totals.energy_uj,
@@ -406,6 +404,15 @@ class Settlement:
             errors=totals_of.errors,
         )
 
+    def _info(self, watch: GpuWatch) -> GpuInfo:
+        """What seldom changes, the same object until it does."""
+        board = self._board(watch.info.uuid)
+        basis = watch.info, watch.refresh_ns, watch.refresh_measured
+        if board.shown is None or board.shown[0] != basis:
+            info = replace(basis[0], refresh_ns=basis[1], refresh_measured=basis[2])
+            board.shown = basis, info
+        return board.shown[1]
+
     def _roster(self, watch: GpuWatch) -> Roster:
         """Who is there is looked up only when it may be another."""
         board = self._board(watch.info.uuid)
@@ -413,6 +420,8 @@ class Settlement:
         known = board.roster
         if known is None or known[0] != basis:
             known = board.roster = basis, self._listed(watch.held or ())
+        elif known[0][0] is not basis[0]:
+            known = board.roster = basis, known[1]  # the same objects next time: compared at once
         return known[1].drawing(board.power_mw or {})
 
     def _listed(self, held: Sequence[Held]) -> Roster:

@@ -131,10 +131,7 @@ def test_a_library_that_is_unloaded_leaves_nothing_mapped(standin: "Standin") ->
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=standin.env, capture_output=True, text=True, check=True)
-    sizes = [
-        int(end, 16) - int(begin, 16)
-        for begin, _, end in (line.split()[0].partition("-") for line in done.stdout.splitlines())
-        if begin
-    ]
+    places = [line.split()[0].partition("-") for line in done.stdout.splitlines() if line]
+    sizes = [int(end, 16) - int(begin, 16) for begin, _, end in places]
     assert "standin.calls" not in done.stdout
     assert max(sizes) < 32 << 20  # a world's addresses are 64 MiB

@@ -3,9 +3,10 @@
 Drivers publish utilisation some time after the power it caused, how long differs by board and
 driver. The right delay is where the two move together most: for each, R = Σ of the squared
 correlation with power that long ago, times the seconds seen (about χ² where nothing correlates),
-over the processes and over all they used together, in which no ring's dice are. Only where both
-move the same way: nobody draws less for working more, but with what comes round in periods, as
-training steps do, power goes down when it goes up half a period away, as surely as it should.
+over the processes and over all they used together, in which no ring's dice are. A process may well
+move against the power: where there is no time left, one that draws little takes it from others.
+All together don't, but for what comes round in periods, as training steps do: half a period away
+power goes down when they go up, as surely as it goes up with them now.
 """
 
 from collections import deque
@@ -105,7 +106,9 @@ class Delay(Generic[K]):
             course.go_on(sm_time.get(key, 0.0), moves, pace)
 
     def _score(self, late: int) -> float:
-        total = self._all.told(late) + sum([one.told(late) for one in self._each.values()])
+        total = sum([one.told(late) for one in self._each.values()])
+        if self._all.products[late] > 0:
+            total += self._all.told(late)
         counted = min(float(self._seen), 1 / _FORGET)
         return counted * total / self._square_watts if self._square_watts else 0.0
 
@@ -129,8 +132,8 @@ class _Course:
         ]
 
     def told(self, late: int) -> float:
-        """Squared correlation × variance of the power, where they move the same way."""
-        return max(0.0, self.products[late]) ** 2 / self.square if self.square else 0.0
+        """Squared correlation × variance of the power."""
+        return self.products[late] ** 2 / self.square if self.square else 0.0
 
 
 def _longest(span: float) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from submeter.attribution.bands import Band, Bands
-from submeter.attribution.moments import HALF_LIFE, SAMPLES_PER_S, WINDOW, Moments, Normal
+from submeter.attribution.moments import HALF_LIFE, SAMPLES_PER_S, WINDOW, Moments, Normal, spans
 from submeter.attribution.steps import finished
 
 Vector = list[float]
@@ -34,6 +34,15 @@ def watched(history: list[tuple[Vector, float]], *, exact: bool) -> Moments:
     for x, watts in history:
         moments.observe(list(x), watts)
     return moments
+
+
+@pytest.mark.parametrize(
+    ("seconds_each", "count"), [(1.0, 12), (0.75, 16), (0.5, 24), (0.3, 24), (2.0, 12)]
+)
+def test_twelve_seconds_on_either_side_or_as_many_spans_stand_in_for_one(
+    seconds_each: float, count: int
+) -> None:
+    assert spans(seconds_each) == count
 
 
 def test_few_spans_wait_to_be_added_up() -> None:

@@ -138,6 +138,16 @@ def test_a_floor_in_milliwatts_is_known_to_three_watts(monkeypatch: pytest.Monke
     assert seen == [(200.0, Prior(80.5, 3.0), 1.0, False), (0.0, UNKNOWN_FLOOR, 0.5, True)]
 
 
+def test_power_of_who_is_alone_is_never_negative(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Power less the floor is, where the floor was learnt too high."""
+    seen: list[tuple[object, float, float]] = []
+    sharing = Sharing()
+    monkeypatch.setattr(sharing._learner, "alone", lambda *said: seen.append(said))
+    for watts in (200.0, -5.0):
+        sharing.alone(key(1), 0.5, watts)
+    assert seen == [(key(1), 0.5, 200.0), (key(1), 0.5, 0.0)]
+
+
 def test_programs_are_remembered_by_board_and_kind_the_newest_thousand() -> None:
     programs = Programs()
     programs.remember("H100", TRAINER, 400.0, 200.0)

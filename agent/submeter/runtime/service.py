@@ -33,7 +33,7 @@ from submeter.ledger.records import Session
 from submeter.ledger.retention import Keep
 from submeter.model import ProcessView, Reading, Snapshot
 from submeter.runtime import memory
-from submeter.runtime.agent import Agent
+from submeter.runtime.agent import LOOK_AFTER_NS, Agent
 from submeter.runtime.answers import answers
 from submeter.runtime.assembly import backend_of, clock_of, ticking_of
 from submeter.runtime.budget import BudgetWatch
@@ -147,6 +147,7 @@ class Service:
             checkpoint=ledger.checkpoint,
             boot_id=session.boot_id,
             ticking=functions is not None,
+            look_after_ns=LOOK_AFTER_NS,
         )
         about = About(
             backend=backend.name,

@@ -42,13 +42,15 @@ class Node:
         seen: Callable[[], bool] = lambda: False,
         heard: Callable[[], bool] = lambda: True,
         ticking: bool = False,
+        look_after_ns: int | None = None,
     ) -> None:
         """``period_ns`` None locks the sampling of each GPU to its sensors' refresh.
         ``checkpoint`` says by UUID where an agent before this one stopped, ``boot_id`` which boot
         this is; empty where the node is not real and begins anew with each start. ``seen`` says
         whether somebody follows the readings live, ``heard`` whether anybody takes them
         (``on_reading``) at all, ``ticking`` whether the jobs' ticks are polled
-        by whoever waits for them, where the backend can (`submeter.ticking`)."""
+        by whoever waits for them, where the backend can (`submeter.ticking`), ``look_after_ns`` how
+        long after whole seconds the slow jobs begin; None: from when they are made on."""
         self.backend = backend
         self._clock = clock
         self._period_ns = period_ns
@@ -58,6 +60,7 @@ class Node:
         self._checkpoint = checkpoint
         self._boot_id = boot_id
         self._heard = heard
+        self._look_after_ns = look_after_ns
         self._rounds = Rounds(backend, clock, seen, ticking=ticking)
         self._watches: dict[str, GpuWatch] = {}
 
@@ -109,6 +112,8 @@ class Node:
     def slow_jobs(self, watches: list[GpuWatch]) -> list[Job]:
         """Those that look who is there, and how busy."""
         now_ns = self._clock.boottime_ns()
+        if self._look_after_ns is not None:
+            now_ns = now_ns // LOOK_NS * LOOK_NS + self._look_after_ns
         slow = []
         for i, watch in enumerate(watches):
             uuid = watch.info.uuid
@@ -120,9 +125,8 @@ class Node:
             survey_ns = now_ns + late_ns - SURVEY_NS
             look_ns = now_ns - LOOK_NS
             slow.append(Job("survey", (uuid,), SURVEY_NS, survey_ns, watch.survey))
-            between_ns = look_ns + LOOK_NS // 2
             slow.append(Job("look", (uuid,), LOOK_NS, look_ns, watch.look))
-            slow.append(Job("between", (uuid,), LOOK_NS, between_ns, watch.between))
+            slow.append(_between(watch, look_ns + LOOK_NS // 2))
         return slow
 
     def _watch(self, device: Device) -> GpuWatch:
@@ -146,3 +150,16 @@ class Node:
         if after:
             _log.info("%s goes on from the ledger: %s", info.uuid, after)
         return meter
+
+
+def _between(watch: GpuWatch, first_ns: int) -> Job:
+    """Half a second after each look while a crowd shares the GPU. Whether one does is looked at
+    every ten seconds: a thread that wakes up for nothing costs as much as one that does something.
+    """
+
+    def run(now_ns: int) -> None:
+        watch.between(now_ns)
+        job.period_ns = LOOK_NS if watch.crowded(now_ns) else SURVEY_NS
+
+    job = Job("between", (watch.info.uuid,), SURVEY_NS, first_ns, run)
+    return job

@@ -325,8 +325,8 @@ class GpuWatch:
         if self.info.mig:
             self._attempt(now_ns, self._read_instances)
 
-    def between(self, now_ns: int) -> None:
-        """Half a second after each look: who works, where some share a GPU."""
+    def crowded(self, now_ns: int) -> bool:
+        """Whether so many share the GPU, or did lately, that it is worth asking twice a second."""
         holders = len(self._listed or ())
         if holders in CROWD and now_ns >= self._few_until_ns:
             self._crowded_until_ns = now_ns + _CROWDED_NS
@@ -334,7 +334,11 @@ class GpuWatch:
             self._crowded_until_ns, self._few_until_ns = 0, now_ns + _CROWDED_NS
         crowded = holders > 1 and now_ns < self._crowded_until_ns and not self.info.mig
         counted = self.info.energy_source is EnergySource.COUNTER
-        if self.up and crowded and counted and self.refresh_ns <= _STEADY_NS:
+        return crowded and counted and self.refresh_ns <= _STEADY_NS
+
+    def between(self, now_ns: int) -> None:
+        """Half a second after each look: who works, where some share a GPU."""
+        if self.crowded(now_ns) and self.up:
             self._attempt(now_ns, self._read_utilisation)
 
     def survey(self, now_ns: int) -> None:

@@ -81,3 +81,39 @@ def test_the_driver_is_asked_twice_a_second_where_a_crowd_shares_a_gpu(
     if calls == 40:
         spans = [batch.elapsed_ns for batch in list(watch.batches)[4:]]
         assert spans == pytest.approx([NS_PER_S // 2] * len(spans), rel=0.1)
+
+
+def test_looks_begin_on_a_grid_where_one_is_given(tmp_path: Path) -> None:
+    scenario = tmp_path / "scenario.toml"
+    scenario.write_text('[[gpu]]\nmodel = "H100"\n')
+    clock = FakeClock(boottime_ns=5_400_000_000)
+    backend = load("mock", clock, {"scenario": scenario})
+    node = Node(
+        backend, clock, period_ns=NS_PER_S // 10, settle_ns=NS_PER_S, look_after_ns=3_000_000
+    )
+    node.open()
+    _, slow = node.jobs()
+    assert all(job.next_ns < clock.boottime_ns() for job in slow)  # the first are at once
+    assert {job.next_ns % NS_PER_S for job in slow} == {3_000_000, 503_000_000}
+
+
+def test_between_two_looks_nobody_wakes_where_no_crowd_shares_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario = tmp_path / "scenario.toml"
+    scenario.write_text('[[gpu]]\nmodel = "H100"\n')
+    clock = FakeClock()
+    node = Node(
+        load("mock", clock, {"scenario": scenario}),
+        clock,
+        period_ns=NS_PER_S // 10,
+        settle_ns=NS_PER_S,
+    )
+    node.open()
+    (between,) = [job for job in node.jobs()[1] if job.name == "between"]
+    periods = []
+    for crowd in (False, True, False):
+        monkeypatch.setattr("submeter.sampling.watch.GpuWatch.crowded", lambda *_, c=crowd: c)
+        between.run(clock.boottime_ns())
+        periods.append(between.period_ns)
+    assert periods == [10 * NS_PER_S, NS_PER_S, 10 * NS_PER_S]

@@ -50,7 +50,7 @@ from submeter.ledger.ends import End
 from submeter.ledger.files import reading
 from submeter.ledger.pieces import Piece, Wanted
 from submeter.ledger.records import Gpu, Series, Session
-from submeter.ledger.rows import LEVELS, QUARTER_S, TOP, Cover, Row, decode
+from submeter.ledger.rows import LEVELS, QUARTER_S, TOP, BadRow, Cover, Row, decode
 from submeter.ledger.schema import VERSION, version_of
 from submeter.model import Account, Component, Method, Owner, Phase
 from submeter.units import NS_PER_S
@@ -185,9 +185,7 @@ class Reader:
         for which, quarter in sorted(row.quarters.items(), key=lambda item: item[0]):
             start_s = hour.start_s + which * QUARTER_S
             if wanted.has(start_s):
-                energy = tuple(
-                    (self.series[number], uj) for number, uj in quarter.energy_uj.items()
-                )
+                energy = self._named(quarter)
                 span = (start_s, start_s + QUARTER_S)
                 yield Piece(hour.gpu, *span, energy, quarter.metered_ns, quarter.facts)
 
@@ -229,14 +227,23 @@ class Reader:
         if start_s < SYNCED_FROM_S:
             end_s = self._wall_ns(gpu, row) // NS_PER_S
             start_s += (end_s - row.end_wall_ns // NS_PER_S) // 10 * 10
-        energy = tuple((self.series[series], uj) for series, uj in row.energy_uj.items())
+        energy = self._named(row)
         return Piece(gpu, start_s, start_s + width_s, energy, row.metered_ns, row.facts)
+
+    def _named(self, row: Row) -> tuple[tuple[Series, int], ...]:
+        return tuple([(self._series(number), uj) for number, uj in row.energy_uj.items()])
+
+    def _series(self, number: int) -> Series:
+        try:
+            return self.series[number]
+        except KeyError:
+            raise BadRow(f"series {number}: missing, though energy was booked to it") from None
 
     def _corrections_of(self, gpu: Gpu, wanted: Wanted) -> Iterator[Piece]:
         for _, number, start_s, level, _, series, energy_uj, *_ in self._corrections:
             if number != gpu.id or not wanted.has(int(str(start_s))):
                 continue
-            whose = self.series[int(str(series))]
+            whose = self._series(int(str(series)))
             account = Account(gpu.uuid, "", Component.DYNAMIC, CORRECTED)
             corrected = Series(0, gpu.id, account, Method.UNATTRIBUTED)
             amount = int(str(energy_uj))

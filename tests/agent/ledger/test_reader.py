@@ -259,6 +259,18 @@ def test_a_clock_that_was_set_later_relabels_what_came_before_in_that_boot(
         assert found[0] == (START_S, 3)
 
 
+def test_energy_of_a_series_that_was_taken_out_is_damage(days: Any) -> None:
+    connection = sqlite3.connect(days.directory / FILE_NAME)
+    connection.execute("DELETE FROM series WHERE id = 2")  # the newest: no later one vouches for it
+    connection.commit()
+    connection.close()
+    for edges in ((), (START_S + HOUR_S // 2,)):
+        with pytest.raises(StateUnusable, match="is damaged: series 2: missing, though"):
+            read(days, 0, FAR_S, edges)
+    with pytest.raises(StateUnusable, match="series 2: missing"), open_reader(days.directory) as it:
+        it.totals()
+
+
 def test_what_was_changed_is_damage(days: Any) -> None:
     connection = sqlite3.connect(days.directory / FILE_NAME)
     connection.execute("UPDATE series SET user = 'eve'")

@@ -1,12 +1,11 @@
 """SM times and power span by span in, by how much the SM times come late out.
 
 Drivers publish utilisation some time after the power it caused, how long differs by board and
-driver. The right delay is where the two move together most: for each, R = Σ of the squared
-correlation with power that long ago, times the seconds seen (about χ² where nothing correlates),
-over the processes and over all they used together, in which no ring's dice are. A process may well
-move against the power: where there is no time left, one that draws little takes it from others.
-All together don't, but for what comes round in periods, as training steps do: half a period away
-power goes down when they go up, as surely as it goes up with them now.
+driver. The right delay is where the SM times explain most of the power: for each, the best fit by
+weights that nobody has below 0, as its part of the power's variance, times the seconds seen (about
+χ² where nothing is explained). Processes are fitted together, since where there is no time left one
+takes it from others, and moves against their power; and not below 0, since of training steps that
+are half a period off, power goes down when they go up, as surely as it goes up with them now.
 """
 
 from collections import deque
@@ -24,6 +23,7 @@ _FIRST: Final = 120
 _BETTER: Final = 1.2
 _MARGIN: Final = 10.0
 _PROCESSES: Final = 8  # so many tell the delay
+_SWEEPS: Final = 12
 _ENOUGH: Final = 3_600  # the delay is the driver's: once known it stays
 
 
@@ -42,7 +42,6 @@ class Delay(Generic[K]):
         self._seen = 0
         self._mean_watts = 0.0
         self._square_watts = 0.0
-        self._all = _Course([0.0] * (self._longest + 1))
         self._each: dict[K, _Course] = {}
 
     @property
@@ -86,7 +85,11 @@ class Delay(Generic[K]):
 
     def forget(self, key: K) -> None:
         """A process that has gone."""
-        self._each.pop(key, None)
+        if key in self._each:
+            place = list(self._each).index(key)
+            del self._each[key]
+            for course in self._each.values():
+                del course.with_others[place]
 
     def _compare(self, sm_time: Mapping[K, float]) -> None:
         if self._seen > _ENOUGH:
@@ -100,40 +103,64 @@ class Delay(Generic[K]):
             if len(self._each) >= _PROCESSES:
                 break
             if key not in self._each:
-                self._each[key] = _Course([0.0] * len(moves))
-        self._all.go_on(sum(sm_time.values()), moves, pace)
-        for key, course in self._each.items():
-            course.go_on(sm_time.get(key, 0.0), moves, pace)
+                for course in self._each.values():
+                    course.with_others.append(0.0)
+                self._each[key] = _Course([0.0] * len(moves), [0.0] * (len(self._each) + 1))
+        kept = 1 - pace
+        own = [course.move(sm_time.get(key, 0.0), pace) for key, course in self._each.items()]
+        for course, move in zip(self._each.values(), own, strict=True):
+            scale = pace * move
+            course.products = [
+                kept * known + scale * other
+                for known, other in zip(course.products, moves, strict=True)
+            ]
+            course.with_others = [
+                kept * known + scale * other
+                for known, other in zip(course.with_others, own, strict=True)
+            ]
 
     def _score(self, late: int) -> float:
-        total = sum([one.told(late) for one in self._each.values()])
-        if self._all.products[late] > 0:
-            total += self._all.told(late)
+        courses = list(self._each.values())
+        explained = _explained(
+            [course.with_others for course in courses],
+            [course.products[late] for course in courses],
+        )
         counted = min(float(self._seen), 1 / _FORGET)
-        return counted * total / self._square_watts if self._square_watts else 0.0
+        return counted * explained / self._square_watts if self._square_watts else 0.0
 
 
 @dataclass(slots=True)
 class _Course:
-    """SM time: its mean, its variance, and its products with the power so many spans ago."""
+    """SM time of one process: its mean, and its products with the power so many spans ago, and with
+    the SM times of all, itself included."""
 
     products: list[float]
+    with_others: list[float]
     mean: float = 0.0
-    square: float = 0.0
 
-    def go_on(self, share: float, moves: Sequence[float], pace: float) -> None:
-        """The next span; ``moves``: of the power, from its mean."""
+    def move(self, share: float, pace: float) -> float:
+        """How far it is from its mean."""
         move = share - self.mean
         self.mean += pace * move
-        self.square += pace * (move * move - self.square)
-        scale, kept = pace * move, 1 - pace
-        self.products = [
-            kept * known + scale * other for known, other in zip(self.products, moves, strict=True)
-        ]
+        return move
 
-    def told(self, late: int) -> float:
-        """Squared correlation × variance of the power."""
-        return self.products[late] ** 2 / self.square if self.square else 0.0
+
+def _explained(squares: Sequence[Sequence[float]], products: Sequence[float]) -> float:
+    """How much of the variance weights of at least 0 explain: least squares, coordinate by
+    coordinate from 0. Few sweeps, so that what hardly shows stays small: the ring's dice are in
+    every column."""
+    weights = [0.0] * len(products)
+    for _ in range(_SWEEPS):
+        for i, row in enumerate(squares):
+            if row[i] > 0:
+                rest = products[i] - _dot(row, weights) + row[i] * weights[i]
+                weights[i] = max(0.0, rest / row[i])
+    fitted = [_dot(row, weights) for row in squares]
+    return 2 * _dot(weights, products) - _dot(weights, fitted)
+
+
+def _dot(one: Sequence[float], other: Sequence[float]) -> float:
+    return sum([a * b for a, b in zip(one, other, strict=True)])
 
 
 def _longest(span: float) -> int:
